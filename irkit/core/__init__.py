@@ -1,0 +1,1 @@
+"""The data that flows: rankings, queries, content fingerprints, errors. Depends on numpy alone."""

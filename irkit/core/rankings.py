@@ -1,0 +1,198 @@
+"""Rankings: the results of many queries as three arrays.
+
+A document is its **code**: the position of its docno in the bytewise order of all docnos of the collection. trec_eval breaks ties by
+docno, descending; so in irkit a tie is broken by code, descending, and no string is touched between a collection and a run file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+IntArray: TypeAlias = NDArray[np.int64]
+CodeArray: TypeAlias = NDArray[np.int32]
+ScoreArray: TypeAlias = NDArray[np.float32]
+
+_LOW = np.uint64(0xFFFFFFFF)
+_SHIFT = np.uint64(32)
+
+
+def _pack(doc: CodeArray, score: ScoreArray) -> NDArray[np.uint64]:
+    """Return keys whose ascending order is (score descending, code descending): one integer sort replaces a two-key sort.
+
+    A float32's bits, read as an integer, already order the non-negative floats; flipping all bits of the negative ones and the
+    sign bit of the others orders them all. The complement makes the order descending. ``+ 0.0`` turns -0.0 into 0.0.
+    """
+    bits = (score + np.float32(0.0)).view(np.uint32)
+    ascending = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(0x80000000))
+    return ((~ascending).astype(np.uint64) << _SHIFT) | (~doc.view(np.uint32)).astype(np.uint64)
+
+
+def _unpack(keys: NDArray[np.uint64]) -> tuple[CodeArray, ScoreArray]:
+    doc = (~(keys & _LOW).astype(np.uint32)).view(np.int32)
+    ascending = ~(keys >> _SHIFT).astype(np.uint32)
+    bits = np.where(ascending >> 31 == 1, ascending & np.uint32(0x7FFFFFFF), ~ascending)
+    return doc, bits.view(np.float32)
+
+
+def offsets_of(lengths: ArrayLike) -> IntArray:
+    """Return the offsets ``int64[len(lengths) + 1]`` of consecutive segments of the given lengths."""
+    sizes = np.asarray(lengths, dtype=np.int64)
+    offsets = np.zeros(len(sizes) + 1, dtype=np.int64)
+    np.cumsum(sizes, out=offsets[1:])
+    return offsets
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rankings:
+    """The ranked documents of Q queries.
+
+    Attributes:
+        offsets: ``int64[Q + 1]``; query ``q`` owns the hits ``offsets[q]:offsets[q + 1]``.
+        doc: ``int32[n]``, document codes; no document appears twice in one query.
+        score: ``float32[n]``, finite; within a query sorted by (score descending, code descending). Rank is implicit.
+    """
+
+    offsets: IntArray
+    doc: CodeArray
+    score: ScoreArray
+
+    @classmethod
+    def build(cls, offsets: ArrayLike, doc: ArrayLike, score: ArrayLike) -> Rankings:
+        """Make rankings from hits grouped by query, in any order within a query.
+
+        Raises:
+            ValueError: for lengths that do not fit together, a negative code, a score that is not finite, or a document
+                twice in one query.
+        """
+        starts = np.ascontiguousarray(offsets, dtype=np.int64)
+        codes = np.ascontiguousarray(doc, dtype=np.int32)
+        scores = np.ascontiguousarray(score, dtype=np.float32)
+        n = len(codes)
+        if len(scores) != n or len(starts) == 0 or starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
+            raise ValueError(f"offsets, doc ({n}) and score ({len(scores)}) do not fit together")
+        if n and codes.min() < 0:
+            raise ValueError(f"document code {codes.min()} is negative")
+        finite = np.isfinite(scores)
+        if not finite.all():
+            at = int(np.argmin(finite))
+            query = int(np.searchsorted(starts, at, side="right")) - 1
+            raise ValueError(f"query number {query}: the score of document code {codes[at]} is {scores[at]}")
+        keys = _sort_segments(_pack(codes, scores), starts)
+        codes, scores = _unpack(keys)
+        result = cls(starts, codes, scores)
+        result._refuse_duplicates()
+        return result
+
+    @classmethod
+    def from_lists(cls, docs: Sequence[ArrayLike], scores: Sequence[ArrayLike]) -> Rankings:
+        """Make rankings from one array of codes and one of scores per query."""
+        codes = [np.asarray(d, dtype=np.int32) for d in docs]
+        values = [np.asarray(s, dtype=np.float32) for s in scores]
+        if not codes:
+            return cls.empty(0)
+        return cls.build(offsets_of([len(d) for d in codes]), np.concatenate(codes), np.concatenate(values))
+
+    @classmethod
+    def empty(cls, n_queries: int) -> Rankings:
+        """Make rankings of ``n_queries`` queries without any hit."""
+        return cls(np.zeros(n_queries + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+    @classmethod
+    def concat(cls, parts: Sequence[Rankings]) -> Rankings:
+        """Put the queries of several rankings one after the other."""
+        if not parts:
+            return cls.empty(0)
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(offsets_of(lengths), np.concatenate([p.doc for p in parts]), np.concatenate([p.score for p in parts]))
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Rankings):
+            return NotImplemented
+        return (
+            np.array_equal(self.offsets, other.offsets)
+            and np.array_equal(self.doc, other.doc)
+            and np.array_equal(self.score, other.score)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __iter__(self) -> Iterator[tuple[CodeArray, ScoreArray]]:
+        for query in range(len(self)):
+            yield self[query]
+
+    def __getitem__(self, query: int) -> tuple[CodeArray, ScoreArray]:
+        start, stop = self.offsets[query], self.offsets[query + 1]
+        return self.doc[start:stop], self.score[start:stop]
+
+    @property
+    def lengths(self) -> IntArray:
+        """The number of hits of each query, ``int64[Q]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def query(self) -> IntArray:
+        """The query number of each hit, ``int64[n]``."""
+        return np.repeat(np.arange(len(self)), self.lengths)
+
+    @property
+    def rank(self) -> IntArray:
+        """The rank of each hit within its query, from 0, ``int64[n]``."""
+        return np.arange(len(self.doc)) - np.repeat(self.offsets[:-1], self.lengths)
+
+    def top(self, k: int) -> Rankings:
+        """Keep the first ``k`` hits of every query."""
+        if len(self) == 0 or self.lengths.max() <= k:
+            return self
+        return self.where(self.rank < k)
+
+    def where(self, keep: NDArray[np.bool_]) -> Rankings:
+        """Keep the hits for which ``keep`` (``bool[n]``) is true, in their order."""
+        counts = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
+        return Rankings(counts.astype(np.int64), self.doc[keep], self.score[keep])
+
+    def take(self, queries: ArrayLike) -> Rankings:
+        """Return the rankings of the queries with these numbers, in the order given."""
+        rows = np.asarray(queries, dtype=np.int64)
+        lengths = self.lengths[rows]
+        offsets = offsets_of(lengths)
+        hits = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Rankings(offsets, self.doc[hits], self.score[hits])
+
+    def without(self, excluded: Sequence[CodeArray]) -> Rankings:
+        """Drop the documents that each query excludes (one array of codes a query)."""
+        keep = np.ones(len(self.doc), dtype=np.bool_)
+        for query, codes in enumerate(excluded):
+            if len(codes):
+                start, stop = self.offsets[query], self.offsets[query + 1]
+                keep[start:stop] = ~np.isin(self.doc[start:stop], codes)
+        return self if keep.all() else self.where(keep)
+
+    def with_scores(self, score: ArrayLike) -> Rankings:
+        """Give every hit a new score (``float32[n]``, aligned with ``doc``) and sort again."""
+        return Rankings.build(self.offsets, self.doc, score)
+
+    def _refuse_duplicates(self) -> None:
+        key = (self.query.astype(np.uint64) << _SHIFT) | self.doc.astype(np.uint64)
+        key.sort()
+        twice = np.flatnonzero(key[1:] == key[:-1])
+        if len(twice):
+            first = key[twice[0]]
+            raise ValueError(f"query number {first >> _SHIFT} has document code {first & _LOW} more than once")
+
+
+def _sort_segments(keys: NDArray[np.uint64], offsets: IntArray) -> NDArray[np.uint64]:
+    lengths = np.diff(offsets)
+    if len(lengths) and lengths.min() == lengths.max():
+        return np.sort(keys.reshape(len(lengths), -1), axis=1).ravel()
+    keys = keys.copy()
+    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
+        keys[start:stop].sort()
+    return keys

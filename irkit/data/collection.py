@@ -1,0 +1,77 @@
+"""A collection: documents, queries, judgements, and the policy under which its authors evaluate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from irkit.core.queries import Queries
+from irkit.data.docstore import DocStore
+
+
+class EvalPolicy(BaseModel):
+    """How a collection's authors mean it to be evaluated. Part of every fingerprint of a score; printed in the report.
+
+    Fixed for every collection: a judged query missing from a run counts 0, ties are broken by trec_eval's rule, documents
+    excluded for a query are dropped before every cutoff.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    drop_self: bool = False
+    """The document whose id is the query's id is never retrieved (ArguAna, Quora)."""
+    macro: str | None = None
+    """The name of the set over whose members the mean is taken (CQADupStack's 12 forums)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Qrels:
+    """Judgements of Q queries, columnar. A judged document that the collection lacks has a code >= the number of documents.
+
+    Attributes:
+        offsets: ``int64[Q + 1]``.
+        doc: ``int32[n]``, ascending within a query.
+        gain: ``int32[n]``; negative and zero gains are judged and not relevant.
+    """
+
+    offsets: NDArray[np.int64]
+    doc: NDArray[np.int32]
+    gain: NDArray[np.int32]
+    unknown: tuple[str, ...] = ()
+    """The docnos of the judged documents that the collection lacks: code N + i is ``unknown[i]``."""
+
+    def __len__(self) -> int:
+        return len(self.offsets) - 1
+
+
+Warnings: TypeAlias = Mapping[str, tuple[int, str]]
+"""What was odd but usable in the source: kind -> (how often, the first place as ``file:line`` and id)."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection, opened: documents and judgements are mapped from the store, not held in memory.
+
+    Attributes:
+        name: as written in the experiment.
+        docs: the documents; a document is its code there.
+        queries: the queries to run: with texts, and with what the policy excludes. In the order of the source.
+        qrels: the judgements, aligned with ``queries`` (a query without judgements has none).
+        policy: the evaluation policy.
+        docs_fingerprint: of the content of the documents: splits of one corpus share it, and so share indexes.
+        fingerprint: of the documents, queries, judgements and policy together.
+    """
+
+    name: str
+    docs: DocStore
+    queries: Queries
+    qrels: Qrels
+    policy: EvalPolicy
+    docs_fingerprint: str
+    fingerprint: str
+    warnings: Warnings = field(default_factory=dict)

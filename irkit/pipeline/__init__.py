@@ -1,0 +1,1 @@
+"""What a pipeline is: stages, the registry that finds them by name, and the graph they form."""

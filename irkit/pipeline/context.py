@@ -1,0 +1,65 @@
+"""What a stage is given to work with: the collection, the store, the device, and where to report progress."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from irkit.data.collection import Collection
+from irkit.store import Artifact, Build, Recipe, Store
+
+
+class Advance(Protocol):
+    """Reports that ``n`` more units of a task are done."""
+
+    def __call__(self, n: int, /) -> None:
+        """Report progress."""
+        ...
+
+
+class Progress(Protocol):
+    """Shows the progress of named tasks; the CLI draws bars, a library call shows nothing."""
+
+    def task(self, label: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
+        """Open a task of ``total`` units, of which ``done`` were done by an earlier run."""
+        ...
+
+
+class Silent:
+    """Progress that shows nothing."""
+
+    def task(self, label: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:  # noqa: ARG002
+        """Open a task nobody watches."""
+        return nullcontext(lambda _n: None)
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """How to compute, as opposed to what: nothing here may change a result.
+
+    Attributes:
+        device: a torch device name, or None for the best there is.
+        threads: CPU threads for libraries that take a number.
+    """
+
+    device: str | None = None
+    threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+
+
+@dataclass(frozen=True)
+class Context:
+    """The surroundings of one stage on one collection."""
+
+    collection: Collection
+    store: Store
+    runtime: Runtime = field(default_factory=Runtime)
+    progress: Progress = field(default_factory=Silent)
+    notes: dict[str, Any] = field(default_factory=dict)
+    """What the stage decided (device, dtype, batch size): kept in the manifest of its results and shown in the report."""
+
+    def artifact(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
+        """Return an artifact that the stage needs (an index, token vectors), built when the store has none."""
+        return self.store.get(recipe, builder)

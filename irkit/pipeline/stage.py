@@ -1,0 +1,140 @@
+"""The stage: one step of a pipeline, declared by a small frozen configuration.
+
+A stage author writes a subclass of :class:`Retriever`, :class:`Reranker`, :class:`Fusion`, :class:`Filter` or :class:`QueryStage`
+with its options as fields, loads models and opens indexes in ``prepare`` only, and computes in ``run``. Neither importing the
+module nor creating the stage may load a heavy library: both happen whenever an experiment is validated.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar, Literal, final
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from irkit.core.queries import Queries
+from irkit.core.rankings import Rankings
+from irkit.pipeline.context import Context
+from irkit.store import Recipe
+
+EXECUTION: Mapping[str, Any] = {"execution": True}
+"""``Field(json_schema_extra=EXECUTION)`` declares an option that cannot change a result: batch size, threads, device."""
+
+Needs = Literal["none", "optional", "one", "many"]
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The input of ``run``: Q queries, and one Rankings of Q queries for each upstream that the stage consumes."""
+
+    queries: Queries
+    upstream: tuple[Rankings, ...] = ()
+
+    @property
+    def rankings(self) -> Rankings:
+        """The only upstream's rankings."""
+        (only,) = self.upstream
+        return only
+
+
+class Stage(BaseModel, ABC):
+    """One step of a pipeline. Two equal stages are the same stage.
+
+    Class attributes:
+        name: the short name in YAML, set when the stage is registered.
+        needs: how many upstream rankings it consumes.
+        produces: ``rankings`` or ``queries``.
+        cache_version: raise it when the code starts to give other results for the same options.
+        chunk: how many queries are run before the results are committed to the store (what a killed run loses at most).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,), protected_namespaces=())
+
+    name: ClassVar[str]
+    kind: ClassVar[str]
+    needs: ClassVar[Needs]
+    produces: ClassVar[Literal["rankings", "queries"]] = "rankings"
+    cache_version: ClassVar[int] = 1
+    chunk: ClassVar[int] = 4096
+
+    def meaning(self) -> dict[str, Any]:
+        """Return the options that can change a result, as JSON values."""
+        fields = type(self).model_fields
+        ours = {
+            name
+            for name, info in fields.items()
+            if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("execution"))
+        }
+        return self.model_dump(mode="json", include=ours)
+
+    def identity(self, context: Context) -> Mapping[str, Any]:  # noqa: ARG002
+        """Return what else decides the result: model revisions, library versions. Must be cheap and load nothing heavy."""
+        return {}
+
+    def artifacts(self, context: Context) -> list[Recipe]:  # noqa: ARG002
+        """Return the recipes of what ``prepare`` takes from the store, for ``irkit plan``. Must be cheap."""
+        return []
+
+    def prepare(self, context: Context) -> Any:
+        """Load models, open or build indexes, and return what ``run`` needs. The default returns the context."""
+        return context
+
+    @abstractmethod
+    def run(self, batch: Batch, state: Any) -> Rankings | Queries:
+        """Compute the results of a batch. A query's result may depend only on that query and the collection.
+
+        Args:
+            batch: the queries and the upstream rankings.
+            state: what ``prepare`` returned.
+        """
+
+
+class Retriever(Stage):
+    """Queries -> Rankings. Writes ``search``; exclusions and the cutoff are applied here, for every retriever alike."""
+
+    kind = "retriever"
+    needs = "none"
+
+    k: PositiveInt = 1000
+
+    @abstractmethod
+    def search(self, queries: Queries, depth: int, state: Any) -> Rankings:
+        """Return the best ``depth`` documents of every query: exactly these, ties at the end broken by code, descending."""
+
+    @final
+    def run(self, batch: Batch, state: Any) -> Rankings:
+        """Retrieve deep enough to drop what each query excludes and still return ``k``."""
+        found = self.search(batch.queries, self.k + batch.queries.max_excluded, state)
+        return found.without(batch.queries.exclude).top(self.k)
+
+
+class Reranker(Stage):
+    """Queries, Rankings -> Rankings: gives the candidates new scores."""
+
+    kind = "reranker"
+    needs = "one"
+
+
+class Fusion(Stage):
+    """Rankings... -> Rankings."""
+
+    kind = "fusion"
+    needs = "many"
+
+
+class Filter(Stage):
+    """Rankings -> Rankings: drops hits, never adds or rescores any."""
+
+    kind = "filter"
+    needs = "one"
+
+
+class QueryStage(Stage):
+    """Queries (and rankings, where it says so) -> Queries: what follows in the pipeline sees the new queries."""
+
+    kind = "query"
+    needs = "none"
+    produces = "queries"

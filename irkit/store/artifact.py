@@ -1,0 +1,108 @@
+"""Artifacts: what an entry of the store is, and the recipe that names it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from irkit.core.errors import StoreError
+from irkit.core.fingerprint import file_sha256, fingerprint
+
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What an artifact is made from; its fingerprint is the artifact's key.
+
+    Attributes:
+        kind: what it is, in a word: ``docs``, ``topics``, ``lucene``, ``vectors``, ``rankings``, ...
+        spec: everything that can change the content, as JSON values, and nothing else.
+        part: for results of one node over different queries: which queries. Artifacts that differ only in ``part`` are siblings.
+    """
+
+    kind: str
+    spec: Mapping[str, Any]
+    part: str | None = field(default=None)
+
+    @cached_property
+    def base(self) -> str:
+        """The key without the part."""
+        return fingerprint({"kind": self.kind, "spec": self.spec})
+
+    @property
+    def key(self) -> str:
+        """The name of the artifact in the store."""
+        return f"{self.base}-{self.part}" if self.part else self.base
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished entry of the store: a folder of files and its manifest. Never changed after it was made."""
+
+    path: Path
+    manifest: Mapping[str, Any]
+
+    @classmethod
+    def read(cls, path: Path) -> Artifact:
+        """Read the manifest of the folder ``path`` and check that its files have the sizes it promises.
+
+        Raises:
+            StoreError: when the manifest cannot be read, or a file is missing or has another size.
+        """
+        hint = f"remove it with: irkit store gc --broken (it will be built again); key {path.name[:12]}"
+        try:
+            manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+            files = manifest["files"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise StoreError.of(f"the manifest cannot be read: {error}", where=str(path / MANIFEST), hint=hint) from error
+        for name, entry in files.items():
+            try:
+                size = (path / name).stat().st_size
+            except OSError as error:
+                raise StoreError.of("the file is missing from the artifact", where=str(path / name), hint=hint) from error
+            if size != entry["bytes"]:
+                message = f"the file has {size} bytes, the manifest says {entry['bytes']}"
+                raise StoreError.of(message, where=str(path / name), hint=hint)
+        return cls(path, manifest)
+
+    @property
+    def key(self) -> str:
+        """The name in the store."""
+        return str(self.manifest["key"])
+
+    @property
+    def kind(self) -> str:
+        """What it is, in a word."""
+        return str(self.manifest["kind"])
+
+    @property
+    def recipe(self) -> Mapping[str, Any]:
+        """What it was made from."""
+        return dict(self.manifest["recipe"])
+
+    @property
+    def meta(self) -> Mapping[str, Any]:
+        """What its builder wrote down: counts, device, seconds."""
+        return dict(self.manifest["meta"])
+
+    @property
+    def bytes(self) -> int:
+        """The size of all its files."""
+        return sum(int(entry["bytes"]) for entry in self.manifest["files"].values())
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of its files."""
+        return self.path / name
+
+    def damaged(self) -> list[str]:
+        """Hash every file again and return the names of those that differ from the manifest."""
+        return [
+            name
+            for name, entry in self.manifest["files"].items()
+            if not self.file(name).is_file() or file_sha256(self.file(name)) != entry["sha256"]
+        ]

@@ -1,0 +1,241 @@
+"""The store of a workspace: find an artifact by its recipe, or build it exactly once."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from irkit.core.errors import StoreError
+from irkit.core.fingerprint import canonical, file_sha256
+from irkit.store.artifact import MANIFEST, Artifact, Recipe
+
+_SHARDS, _FILES = "shards", "files"
+
+
+@dataclass(frozen=True)
+class Build:
+    """The folder in which a builder makes one artifact; only its holder writes there.
+
+    A builder writes the artifact's files through :meth:`path`. Work that takes long goes through :meth:`shard`: a shard that was
+    finished is found again after a crash, so only what is missing is computed.
+    """
+
+    folder: Path
+
+    def path(self, name: str) -> Path:
+        """Return the path at which to write the artifact's file (or folder) ``name``."""
+        return self.folder / _FILES / name
+
+    def shard(self, name: str, write: Callable[[Path], None]) -> Path:
+        """Return the finished shard ``name``; when there is none yet, have ``write`` make the file or folder at the path it is given."""
+        done = self.folder / _SHARDS / name
+        if not done.exists():
+            done.parent.mkdir(parents=True, exist_ok=True)
+            partial = done.with_name(done.name + ".partial")
+            _remove(partial)
+            write(partial)
+            _sync(partial)
+            partial.rename(done)
+            _sync_folder(done.parent)
+        return done
+
+    def has_shard(self, name: str) -> bool:
+        """Whether an earlier, interrupted build left the shard ``name``."""
+        return (self.folder / _SHARDS / name).exists()
+
+
+class Store:
+    """Artifacts by key under one folder: ``ab/abcdef.../`` finished, ``building/`` under way, ``locks/``.
+
+    Any number of processes may use one store. An artifact appears by one rename, after its files were flushed to disk, so a
+    process that is killed leaves nothing half-written; a lock per artifact lets one process build while the others wait.
+    """
+
+    def __init__(self, root: Path, *, on_wait: Callable[[Recipe], None] | None = None) -> None:
+        self.root = root
+        self._on_wait = on_wait
+
+    def find(self, recipe: Recipe) -> Artifact | None:
+        """Return the artifact of this recipe, or None when it was not built yet."""
+        return self._read(self._place(recipe.key))
+
+    def siblings(self, recipe: Recipe) -> Iterator[Artifact]:
+        """Yield the artifacts that differ from this recipe only in their part, in the order of their keys."""
+        for path in sorted(self._place(recipe.base).parent.glob(f"{recipe.base}-*")):
+            artifact = self._read(path)
+            if artifact is not None:
+                yield artifact
+
+    def get(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
+        """Return the artifact of this recipe; build it when there is none.
+
+        Args:
+            recipe: what the artifact is made from.
+            builder: writes the files and returns the manifest's ``meta`` (JSON values). Its exceptions pass through, and what
+                it wrote is dropped, except finished shards.
+
+        Raises:
+            StoreError: when the store cannot be written or the artifact is damaged.
+        """
+        found = self.find(recipe)
+        if found is not None:
+            return found
+        with self._writing(), self._lock(recipe):
+            found = self.find(recipe)  # another process may have built it while this one waited
+            return found if found is not None else self._build(recipe, builder)
+
+    def artifacts(self) -> Iterator[Artifact]:
+        """Yield every finished artifact that can be read, in the order of their keys."""
+        for path in self._paths():
+            with suppress(StoreError):
+                artifact = self._read(path)
+                if artifact is not None:
+                    yield artifact
+
+    def verify(self) -> Iterator[tuple[str, str]]:
+        """Hash every file of every artifact; yield (key, what is wrong) for each that is damaged."""
+        for path in self._paths():
+            try:
+                artifact = self._read(path)
+            except StoreError as error:
+                yield path.name, error.problems[0].message
+                continue
+            for name in artifact.damaged() if artifact else []:
+                yield path.name, f"{name} does not have the content it was stored with"
+
+    def unfinished(self) -> Iterator[tuple[Path, int]]:
+        """Yield the folder and the bytes of every build that was interrupted or is under way."""
+        for path in sorted((self.root / "building").glob("*")):
+            yield path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+
+    def match(self, prefix: str) -> list[Path]:
+        """Return the folders of the artifacts, readable or not, whose key starts with ``prefix``."""
+        return [path for path in self._paths() if path.name.startswith(prefix)]
+
+    def remove(self, path: Path) -> None:
+        """Remove the folder of an artifact or of an interrupted build. A build under way elsewhere is left alone."""
+        with self._writing(), suppress(Timeout):
+            locks = self.root / "locks"
+            locks.mkdir(parents=True, exist_ok=True)
+            with FileLock(locks / f"{path.name}.lock", timeout=0):
+                trash = path.with_name(f".trash-{path.name}")
+                _remove(trash)
+                path.rename(trash)
+                _remove(trash)
+
+    # -- inside -----------------------------------------------------------------------------------------------------------------
+
+    def _place(self, key: str) -> Path:
+        return self.root / key[:2] / key
+
+    def _paths(self) -> list[Path]:
+        return sorted(path for path in self.root.glob("[0-9a-f][0-9a-f]/*") if not path.name.startswith("."))
+
+    @staticmethod
+    def _read(path: Path) -> Artifact | None:
+        if not path.is_dir():
+            return None
+        artifact = Artifact.read(path)
+        with suppress(OSError):  # when it was last used, for gc; a read-only store goes without
+            os.utime(path / MANIFEST)
+        return artifact
+
+    def _build(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
+        folder = self.root / "building" / recipe.key
+        files = folder / _FILES
+        _remove(files)
+        files.mkdir(parents=True)
+        (folder / "recipe.json").write_text(canonical({"kind": recipe.kind, "spec": recipe.spec}), encoding="utf-8")
+        started = time.perf_counter()
+        meta = builder(Build(folder))
+        seconds = time.perf_counter() - started
+        _sync(files)
+        manifest = {
+            "key": recipe.key,
+            "kind": recipe.kind,
+            "recipe": recipe.spec,
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "seconds": round(seconds, 3),
+            "files": {
+                str(path.relative_to(files)): {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+                for path in sorted(files.rglob("*"))
+                if path.is_file()
+            },
+            "meta": dict(meta),
+        }
+        (files / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+        _sync(files / MANIFEST)
+        place = self._place(recipe.key)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        files.rename(place)
+        _sync_folder(place.parent)
+        _remove(folder)
+        return Artifact(place, manifest)
+
+    @contextmanager
+    def _lock(self, recipe: Recipe) -> Iterator[None]:
+        folder = self.root / "locks"
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / f"{recipe.key}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if self._on_wait:
+                self._on_wait(recipe)
+            lock.acquire()
+        try:
+            yield
+        finally:
+            lock.release()
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Turn the operating system's refusals to write below the store into errors a person can act on."""
+        try:
+            yield
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                hint = "free some space (irkit store gc --max-size 5GB), or choose another place with --store or IRKIT_STORE"
+                raise StoreError.of("the disk is full", where=str(self.root), hint=hint) from error
+            ours = error.filename is None or Path(str(error.filename)).is_relative_to(self.root)
+            if ours and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+                hint = "choose a folder you may write to, with --store or IRKIT_STORE"
+                raise StoreError.of(f"the store cannot be written: {error.strerror}", where=str(self.root), hint=hint) from error
+            raise
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _sync(path: Path) -> None:
+    """Flush a file, or every file and folder below a folder, to disk."""
+    if path.is_dir():
+        for child in path.iterdir():
+            _sync(child)
+        _sync_folder(path)
+    else:
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+
+
+def _sync_folder(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
