@@ -1,0 +1,1 @@
+"""Experiments as files: YAML with line numbers, validated before anything heavy is loaded, and its JSON Schema."""

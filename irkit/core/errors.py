@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class IrkitError(Exception):
         super().__init__("\n".join(str(problem) for problem in problems))
 
     @classmethod
-    def of(cls, message: str, *, where: str | None = None, hint: str | None = None) -> IrkitError:
+    def of(cls, message: str, *, where: str | None = None, hint: str | None = None) -> Self:
         """Make an error of one problem."""
         return cls(Problem(message, where, hint))
 

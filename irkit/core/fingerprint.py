@@ -1,4 +1,4 @@
-"""Content fingerprints: the same meaning gives the same 64 hexadecimal digits, in every process and on every machine."""
+"""Content fingerprints: the same meaning gives the same 64 hexadecimal digits, everywhere."""
 
 from __future__ import annotations
 
@@ -9,34 +9,39 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypeAlias
 
-Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 
 def canonical(value: object) -> str:
     """Return the one JSON text of ``value``: sorted keys, no spaces, exact floats.
 
-    ``1`` and ``1.0`` are different values here, so configurations must be validated (and so converted) first.
+    ``1`` and ``1.0`` are different values here, so configurations must be validated (and so converted) first;
+    a tuple is a list, any mapping is an object, and ``-0.0`` is ``0.0``.
 
     Raises:
-        TypeError: for a value JSON has no form for, a key that is not a string, or a float that is not finite.
+        TypeError: for a value JSON has no form for, a key that is not a string, or a float that is not
+            finite.
     """
-    _check(value, "value")
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return json.dumps(
+        _plain(value, "value"), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
 
 
-def _check(value: object, path: str) -> None:
+def _plain(value: object, path: str) -> Json:
     if isinstance(value, Mapping):
-        for key, item in value.items():
+        for key in value:
             if not isinstance(key, str):
                 raise TypeError(f"{path}: key {key!r} is not a string")
-            _check(item, f"{path}.{key}")
-    elif isinstance(value, list | tuple):
-        for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]")
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise TypeError(f"{path}: {value} cannot be part of a fingerprint")
-    elif value is not None and not isinstance(value, bool | int | float | str):
-        raise TypeError(f"{path}: {type(value).__name__} cannot be part of a fingerprint")
+        return {str(key): _plain(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, f"{path}[{index}]") for index, item in enumerate(value)]
+    if isinstance(value, float):
+        if not math.isfinite(value):
+            raise TypeError(f"{path}: {value} cannot be part of a fingerprint")
+        return float(value) + 0.0
+    if value is None or isinstance(value, bool | int | str):
+        return value
+    raise TypeError(f"{path}: {type(value).__name__} cannot be part of a fingerprint")
 
 
 def fingerprint(value: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from irkit.core.fingerprint import canonical
-from irkit.core.rankings import CodeArray
+from irkit.core.rankings import CodeArray, row_numbers
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -21,8 +22,10 @@ class Queries:
     Attributes:
         qid: the ids, unique.
         text: the texts; a query stage may replace them.
-        exclude: per query the codes (``int32``, ascending) of documents it must never retrieve; empty means no query excludes any.
-        columns: what query stages add: a numpy array whose first axis is the query, or a sequence of JSON values, by name.
+        exclude: per query the codes (``int32``, ascending) of documents it must never retrieve; empty means
+            no query excludes any.
+        columns: what query stages add: a numpy array whose first axis is the query, or a sequence of JSON
+            values, by name.
     """
 
     qid: tuple[str, ...]
@@ -33,7 +36,13 @@ class Queries:
     def __post_init__(self) -> None:
         n = len(self.qid)
         if len(self.text) != n or len(self.exclude) not in (0, n):
-            raise ValueError(f"{n} query ids, {len(self.text)} texts and {len(self.exclude)} exclusion lists do not fit together")
+            raise ValueError(
+                f"{n} query ids, {len(self.text)} texts and {len(self.exclude)} exclusion lists "
+                "do not fit together"
+            )
+        if len(set(self.qid)) != n:
+            twice = next(qid for qid, count in Counter(self.qid).items() if count > 1)
+            raise ValueError(f"query id {twice!r} appears more than once")
         for name, column in self.columns.items():
             if len(column) != n:
                 raise ValueError(f"column {name!r} has {len(column)} rows for {n} queries")
@@ -53,7 +62,7 @@ class Queries:
 
     def take(self, rows: ArrayLike) -> Queries:
         """Return the queries with these numbers, in the order given."""
-        index = np.asarray(rows, dtype=np.int64).tolist()
+        index = row_numbers(rows, len(self)).tolist()
         return Queries(
             tuple(self.qid[i] for i in index),
             tuple(self.text[i] for i in index),
@@ -73,19 +82,27 @@ class Queries:
         return replace(self, columns={**self.columns, name: values})
 
     def keys(self) -> list[str]:
-        """Return what a per-query result depends on, one digest a query: text, exclusions and columns; not the id."""
+        """Return one digest a query of what its results depend on: text, exclusions, columns; not the id."""
         return [self._key(row) for row in range(len(self))]
 
     def _key(self, row: int) -> str:
-        digest = hashlib.sha256(self.text[row].encode("utf-8", "surrogatepass"))
+        digest = hashlib.sha256()
+        _add(digest, b"text", self.text[row].encode("utf-8", "surrogatepass"))
         if self.exclude and len(self.exclude[row]):
-            digest.update(b"\0exclude\0" + np.ascontiguousarray(self.exclude[row], dtype="<i4").tobytes())
+            _add(digest, b"exclude", np.ascontiguousarray(self.exclude[row], dtype="<i4").tobytes())
         for name in sorted(self.columns):
             value = self.columns[name][row]
-            digest.update(f"\0{name}\0".encode())
-            if isinstance(value, np.ndarray | np.generic):
+            _add(digest, b"column", name.encode())
+            if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "biufc":
                 array = np.ascontiguousarray(value)
-                digest.update(f"{array.dtype.str}{array.shape}".encode() + array.tobytes())
-            else:
-                digest.update(canonical(value).encode("utf-8", "surrogatepass"))
+                _add(digest, f"{array.dtype.str}{np.shape(value)}".encode(), array.tobytes())
+            else:  # strings too: numpy's dtype of a string knows the longest one of the whole batch
+                plain = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+                _add(digest, b"json", canonical(plain).encode("utf-8", "surrogatepass"))
         return digest.hexdigest()[:32]
+
+
+def _add(digest: hashlib._Hash, kind: bytes, data: bytes) -> None:
+    """Add a part with its length before it, so that no text can look like two parts."""
+    digest.update(kind + b"\0" + len(data).to_bytes(8, "little"))
+    digest.update(data)

@@ -1,14 +1,15 @@
 """Rankings: the results of many queries as three arrays.
 
-A document is its **code**: the position of its docno in the bytewise order of all docnos of the collection. trec_eval breaks ties by
-docno, descending; so in irkit a tie is broken by code, descending, and no string is touched between a collection and a run file.
+A document is its **code**: the position of its docno in the bytewise order of all docnos of the collection.
+trec_eval breaks ties by docno, descending; so in irkit a tie is broken by code, descending, and no string is
+touched between a collection and a run file.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,16 +17,19 @@ from numpy.typing import ArrayLike, NDArray
 IntArray: TypeAlias = NDArray[np.int64]
 CodeArray: TypeAlias = NDArray[np.int32]
 ScoreArray: TypeAlias = NDArray[np.float32]
+U = TypeVar("U", np.uint32, np.uint64)
 
 _LOW = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
 
 
 def _pack(doc: CodeArray, score: ScoreArray) -> NDArray[np.uint64]:
-    """Return keys whose ascending order is (score descending, code descending): one integer sort replaces a two-key sort.
+    """Return keys whose ascending order is (score descending, code descending): one integer sort replaces a
+    two-key sort.
 
-    A float32's bits, read as an integer, already order the non-negative floats; flipping all bits of the negative ones and the
-    sign bit of the others orders them all. The complement makes the order descending. ``+ 0.0`` turns -0.0 into 0.0.
+    A float32's bits, read as an integer, already order the non-negative floats; flipping all bits of the
+    negative ones and the sign bit of the others orders them all. The complement makes the order descending.
+    ``+ 0.0`` turns -0.0 into 0.0.
     """
     bits = (score + np.float32(0.0)).view(np.uint32)
     ascending = np.where(bits >> 31 == 1, ~bits, bits | np.uint32(0x80000000))
@@ -54,7 +58,8 @@ class Rankings:
     Attributes:
         offsets: ``int64[Q + 1]``; query ``q`` owns the hits ``offsets[q]:offsets[q + 1]``.
         doc: ``int32[n]``, document codes; no document appears twice in one query.
-        score: ``float32[n]``, finite; within a query sorted by (score descending, code descending). Rank is implicit.
+        score: ``float32[n]``, finite; within a query sorted by (score descending, code descending). Rank is
+            implicit.
     """
 
     offsets: IntArray
@@ -66,36 +71,47 @@ class Rankings:
         """Make rankings from hits grouped by query, in any order within a query.
 
         Raises:
-            ValueError: for lengths that do not fit together, a negative code, a score that is not finite, or a document
-                twice in one query.
+            ValueError: for lengths that do not fit together, a negative code, a score that is not finite, or
+                a document twice in one query.
         """
         starts = np.ascontiguousarray(offsets, dtype=np.int64)
-        codes = np.ascontiguousarray(doc, dtype=np.int32)
-        scores = np.ascontiguousarray(score, dtype=np.float32)
+        codes = _codes(doc)
+        with np.errstate(over="ignore"):  # a score beyond float32 becomes infinite, and is refused below
+            scores = np.ascontiguousarray(score, dtype=np.float32)
         n = len(codes)
-        if len(scores) != n or len(starts) == 0 or starts[0] != 0 or starts[-1] != n or (np.diff(starts) < 0).any():
+        if (
+            len(scores) != n
+            or len(starts) == 0
+            or starts[0] != 0
+            or starts[-1] != n
+            or (np.diff(starts) < 0).any()
+        ):
             raise ValueError(f"offsets, doc ({n}) and score ({len(scores)}) do not fit together")
-        if n and codes.min() < 0:
-            raise ValueError(f"document code {codes.min()} is negative")
         finite = np.isfinite(scores)
         if not finite.all():
             at = int(np.argmin(finite))
             query = int(np.searchsorted(starts, at, side="right")) - 1
             raise ValueError(f"query number {query}: the score of document code {codes[at]} is {scores[at]}")
-        keys = _sort_segments(_pack(codes, scores), starts)
-        codes, scores = _unpack(keys)
-        result = cls(starts, codes, scores)
-        result._refuse_duplicates()
-        return result
+        _refuse_duplicates(starts, codes)
+        return cls.sort(starts, codes, scores)
+
+    @classmethod
+    def sort(cls, offsets: IntArray, doc: CodeArray, score: ScoreArray) -> Rankings:
+        """Make rankings from hits that are known to be sound: no check, only the canonical order."""
+        return cls(offsets, *_unpack(sort_segments(_pack(doc, score), offsets)))
 
     @classmethod
     def from_lists(cls, docs: Sequence[ArrayLike], scores: Sequence[ArrayLike]) -> Rankings:
         """Make rankings from one array of codes and one of scores per query."""
-        codes = [np.asarray(d, dtype=np.int32) for d in docs]
-        values = [np.asarray(s, dtype=np.float32) for s in scores]
+        codes = [_codes(d) for d in docs]
+        with np.errstate(over="ignore"):
+            values = [np.asarray(s, dtype=np.float32) for s in scores]
+        lengths = [len(d) for d in codes]
+        if lengths != [len(v) for v in values]:
+            raise ValueError("there must be as many scores as documents for every query")
         if not codes:
             return cls.empty(0)
-        return cls.build(offsets_of([len(d) for d in codes]), np.concatenate(codes), np.concatenate(values))
+        return cls.build(offsets_of(lengths), np.concatenate(codes), np.concatenate(values))
 
     @classmethod
     def empty(cls, n_queries: int) -> Rankings:
@@ -108,7 +124,11 @@ class Rankings:
         if not parts:
             return cls.empty(0)
         lengths = np.concatenate([part.lengths for part in parts])
-        return cls(offsets_of(lengths), np.concatenate([p.doc for p in parts]), np.concatenate([p.score for p in parts]))
+        return cls(
+            offsets_of(lengths),
+            np.concatenate([p.doc for p in parts]),
+            np.concatenate([p.score for p in parts]),
+        )
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -129,6 +149,8 @@ class Rankings:
             yield self[query]
 
     def __getitem__(self, query: int) -> tuple[CodeArray, ScoreArray]:
+        if not 0 <= query < len(self):
+            raise IndexError(f"query number {query} is not in 0..{len(self) - 1}")
         start, stop = self.offsets[query], self.offsets[query + 1]
         return self.doc[start:stop], self.score[start:stop]
 
@@ -160,7 +182,7 @@ class Rankings:
 
     def take(self, queries: ArrayLike) -> Rankings:
         """Return the rankings of the queries with these numbers, in the order given."""
-        rows = np.asarray(queries, dtype=np.int64)
+        rows = row_numbers(queries, len(self))
         lengths = self.lengths[rows]
         offsets = offsets_of(lengths)
         hits = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
@@ -168,6 +190,8 @@ class Rankings:
 
     def without(self, excluded: Sequence[CodeArray]) -> Rankings:
         """Drop the documents that each query excludes (one array of codes a query)."""
+        if len(excluded) not in (0, len(self)):
+            raise ValueError(f"{len(excluded)} exclusion lists do not fit {len(self)} queries")
         keep = np.ones(len(self.doc), dtype=np.bool_)
         for query, codes in enumerate(excluded):
             if len(codes):
@@ -179,20 +203,66 @@ class Rankings:
         """Give every hit a new score (``float32[n]``, aligned with ``doc``) and sort again."""
         return Rankings.build(self.offsets, self.doc, score)
 
-    def _refuse_duplicates(self) -> None:
-        key = (self.query.astype(np.uint64) << _SHIFT) | self.doc.astype(np.uint64)
-        key.sort()
-        twice = np.flatnonzero(key[1:] == key[:-1])
-        if len(twice):
-            first = key[twice[0]]
-            raise ValueError(f"query number {first >> _SHIFT} has document code {first & _LOW} more than once")
+
+def row_numbers(rows: ArrayLike, n: int) -> IntArray:
+    """Return the numbers of chosen rows as ``int64``; a mask or a number outside ``0..n - 1`` is an error,
+    never another row.
+
+    Raises:
+        ValueError: for a mask.
+        IndexError: for a number outside.
+    """
+    numbers = np.asarray(rows)
+    if numbers.dtype == np.bool_:
+        raise ValueError(
+            "rows are chosen by number, not by a mask (np.flatnonzero turns a mask into numbers)"
+        )
+    numbers = numbers.astype(np.int64)
+    if len(numbers) and not (numbers.min() >= 0 and numbers.max() < n):
+        raise IndexError(f"a row number is not in 0..{n - 1}")
+    return numbers
 
 
-def _sort_segments(keys: NDArray[np.uint64], offsets: IntArray) -> NDArray[np.uint64]:
+def sort_segments(values: NDArray[U], offsets: IntArray) -> NDArray[U]:
+    """Return unsigned integers with each segment ``offsets[i]:offsets[i + 1]`` sorted, ascending.
+
+    The segments become the rows of one matrix, because numpy sorts many rows in one call. Where they differ
+    so much in length that padding would more than double the work, they are sorted one by one.
+    """
     lengths = np.diff(offsets)
-    if len(lengths) and lengths.min() == lengths.max():
-        return np.sort(keys.reshape(len(lengths), -1), axis=1).ravel()
-    keys = keys.copy()
-    for start, stop in zip(offsets[:-1], offsets[1:], strict=True):
-        keys[start:stop].sort()
-    return keys
+    longest = int(lengths.max(initial=0))
+    if longest * len(lengths) == len(values):
+        return np.sort(values.reshape(len(lengths), longest), axis=1).ravel()
+    if longest * len(lengths) <= 2 * len(values):
+        inside = np.arange(longest) < lengths[:, None]
+        matrix = np.full((len(lengths), longest), np.iinfo(values.dtype).max, dtype=values.dtype)
+        matrix[inside] = values
+        matrix.sort(axis=1)
+        return matrix[inside]
+    values = values.copy()
+    for start, stop in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True):
+        values[start:stop].sort()
+    return values
+
+
+def _codes(doc: ArrayLike) -> CodeArray:
+    codes = np.asarray(doc)
+    if codes.dtype == np.int32 or codes.size == 0:
+        codes = np.ascontiguousarray(codes, dtype=np.int32)
+    elif codes.dtype.kind not in "iu":
+        raise ValueError(f"document codes are integers, not {codes.dtype}")
+    elif codes.max() > np.iinfo(np.int32).max:
+        raise ValueError(f"document code {codes.max()} does not fit int32")
+    if codes.size and codes.min() < 0:
+        raise ValueError(f"document code {codes.min()} is negative")
+    return np.ascontiguousarray(codes, dtype=np.int32)
+
+
+def _refuse_duplicates(offsets: IntArray, doc: CodeArray) -> None:
+    ordered = sort_segments(doc.view(np.uint32), offsets)
+    same = ordered[1:] == ordered[:-1]
+    same[offsets[(offsets > 0) & (offsets < len(doc))] - 1] = False  # neighbours of two queries
+    if same.any():
+        at = int(np.argmax(same))
+        query = int(np.searchsorted(offsets, at, side="right")) - 1
+        raise ValueError(f"query number {query} has document code {ordered[at]} more than once")

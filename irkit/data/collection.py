@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict
 
 from irkit.core.queries import Queries
+from irkit.core.rankings import offsets_of
 from irkit.data.docstore import DocStore
 
 
@@ -48,6 +49,48 @@ class Qrels:
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
+    def __getitem__(self, query: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Return the judged documents of one query and their gains."""
+        start, stop = self.offsets[query], self.offsets[query + 1]
+        return self.doc[start:stop], self.gain[start:stop]
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Whether a query has any judgement, ``bool[Q]``: trec_eval averages over these queries."""
+        return np.diff(self.offsets) > 0
+
+    def take(self, rows: ArrayLike) -> Qrels:
+        """Return the judgements of the queries with these numbers, in the order given; ``unknown`` stays."""
+        index = np.asarray(rows, dtype=np.int64)
+        lengths = np.diff(self.offsets)[index]
+        offsets = offsets_of(lengths)
+        # the place in the old arrays of every kept judgement: the start of its query, and its position within the query
+        place = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths) + np.arange(offsets[-1])
+        return Qrels(offsets, self.doc[place], self.gain[place], self.unknown)
+
+    def lookup(self, query: ArrayLike, doc: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+        """Return the gain of each (query number, document code), 0 where there is none, and whether it was judged.
+
+        Args:
+            query: ``int64[n]``, query numbers.
+            doc: ``int32[n]``, document codes.
+
+        Returns:
+            gains ``int32[n]`` and judged ``bool[n]``.
+        """
+        wanted = _pair(query, doc)
+        if not len(self.doc):
+            return np.zeros(len(wanted), np.int32), np.zeros(len(wanted), np.bool_)
+        keys = _pair(np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.doc)  # ascending, as doc is within a query
+        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+        judged = keys[at] == wanted
+        return np.where(judged, self.gain[at], 0).astype(np.int32), judged
+
+
+def _pair(query: ArrayLike, doc: ArrayLike) -> NDArray[np.int64]:
+    """Return one integer for each (query, document), ordered as the pairs are."""
+    return (np.asarray(query, dtype=np.int64) << 32) | np.asarray(doc, dtype=np.int64)
+
 
 Warnings: TypeAlias = Mapping[str, tuple[int, str]]
 """What was odd but usable in the source: kind -> (how often, the first place as ``file:line`` and id)."""
@@ -75,3 +118,8 @@ class Collection:
     docs_fingerprint: str
     fingerprint: str
     warnings: Warnings = field(default_factory=dict)
+
+    @property
+    def judged(self) -> NDArray[np.bool_]:
+        """Whether a query has any judgement, ``bool[Q]``."""
+        return self.qrels.judged

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 from irkit.data.collection import Collection
@@ -31,7 +32,7 @@ class Progress(Protocol):
 class Silent:
     """Progress that shows nothing."""
 
-    def task(self, label: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:  # noqa: ARG002
+    def task(self, label: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
         """Open a task nobody watches."""
         return nullcontext(lambda _n: None)
 
@@ -57,6 +58,8 @@ class Context:
     store: Store
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=Silent)
+    workspace: Path = field(default_factory=Path.cwd)
+    """The folder against which relative paths in options (a model in a local folder) are resolved."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What the stage decided (device, dtype, batch size): kept in the manifest of its results and shown in the report."""
 

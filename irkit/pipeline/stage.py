@@ -7,11 +7,12 @@ module nor creating the stage may load a heavy library: both happen whenever an 
 
 from __future__ import annotations
 
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
@@ -19,6 +20,9 @@ from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
 from irkit.store import Recipe
+
+if TYPE_CHECKING:
+    from irkit.pipeline.graph import Pipeline, Sum, Weighted
 
 EXECUTION: Mapping[str, Any] = {"execution": True}
 """``Field(json_schema_extra=EXECUTION)`` declares an option that cannot change a result: batch size, threads, device."""
@@ -51,7 +55,9 @@ class Stage(BaseModel, ABC):
         chunk: how many queries are run before the results are committed to the store (what a killed run loses at most).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,), protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", ignored_types=(cached_property,), protected_namespaces=()
+    )
 
     name: ClassVar[str]
     kind: ClassVar[str]
@@ -70,17 +76,20 @@ class Stage(BaseModel, ABC):
         }
         return self.model_dump(mode="json", include=ours)
 
-    def identity(self, context: Context) -> Mapping[str, Any]:  # noqa: ARG002
+    def identity(self, context: Context) -> Mapping[str, Any]:
         """Return what else decides the result: model revisions, library versions. Must be cheap and load nothing heavy."""
         return {}
 
-    def artifacts(self, context: Context) -> list[Recipe]:  # noqa: ARG002
+    def artifacts(self, context: Context) -> list[Recipe]:
         """Return the recipes of what ``prepare`` takes from the store, for ``irkit plan``. Must be cheap."""
         return []
 
     def prepare(self, context: Context) -> Any:
         """Load models, open or build indexes, and return what ``run`` needs. The default returns the context."""
         return context
+
+    def check(self, upstream: int) -> None:
+        """Raise ValueError when the stage cannot work on this number of upstream rankings."""
 
     @abstractmethod
     def run(self, batch: Batch, state: Any) -> Rankings | Queries:
@@ -90,6 +99,31 @@ class Stage(BaseModel, ABC):
             batch: the queries and the upstream rankings.
             state: what ``prepare`` returned.
         """
+
+    def __hash__(self) -> int:
+        return hash((type(self), json.dumps(self.model_dump(mode="json"), sort_keys=True)))
+
+    # Python's operators, as on pipelines
+
+    def __rshift__(self, then: Pipeline | Stage) -> Pipeline:
+        return _pipeline(self) >> then
+
+    def __add__(self, other: Pipeline | Stage | Weighted) -> Sum:
+        return _pipeline(self) + other
+
+    def __mul__(self, weight: float) -> Weighted:
+        return _pipeline(self) * weight
+
+    __rmul__ = __mul__
+
+    def __mod__(self, k: int) -> Pipeline:
+        return _pipeline(self) % k
+
+
+def _pipeline(stage: Stage) -> Pipeline:
+    from irkit.pipeline.graph import Pipeline
+
+    return Pipeline.of(stage)
 
 
 class Retriever(Stage):

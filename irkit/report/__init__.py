@@ -1,0 +1,1 @@
+"""What an experiment found out: as data, and as text, Markdown and HTML."""

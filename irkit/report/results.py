@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from irkit.report.files import ReportError, write_atomically
+
+SCHEMA_VERSION: Final = 1
+RESULTS, PER_QUERY = "results.json", "per_query.json"
 
 
 class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # JSON has no NaN: a value that is not defined is left out, and the report shows a dash and says so.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Score(_Record):
@@ -21,7 +30,7 @@ class Score(_Record):
 
 
 class StageTime(_Record):
-    """What one node of the graph cost. A cached node shows what it cost when it was computed, and is marked."""
+    """What one node of the graph cost. A cached node shows what it cost when it was computed."""
 
     collection: str
     pipeline: str
@@ -29,14 +38,20 @@ class StageTime(_Record):
     stage: str
     label: str
     seconds: float
+    """Of the work on the queries that were computed, without ``prepare_seconds``."""
     prepare_seconds: float
+    """Of loading models and opening or building indexes."""
     queries: int
     cached_queries: int
-    """How many of the queries were found in the store: equal to ``queries`` for a node that was not run at all."""
+    """How many were found in the store: equal to ``queries`` for a node that was not run at all."""
     artifact_bytes: int
     """Of the index and other artifacts that the stage opens."""
     notes: dict[str, Any] = Field(default_factory=dict)
     """Decisions: device, dtype, batch size, model revision."""
+    timed_queries: int | None = None
+    """How many queries ``seconds`` covers: those that the store did not have then. None when not known."""
+    node: str | None = None
+    """The fingerprint of the node: rows with the same one are one computation. None when not known."""
 
 
 class CollectionInfo(_Record):
@@ -50,6 +65,7 @@ class CollectionInfo(_Record):
     fingerprint: str
     policy: dict[str, Any]
     warnings: dict[str, tuple[int, str]] = Field(default_factory=dict)
+    """What was odd but usable: kind -> (how often, the first place)."""
 
 
 class Expectation(_Record):
@@ -71,25 +87,35 @@ class PerQuery(_Record):
     qid: list[str]
     values: dict[str, dict[str, list[float]]]
 
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        for pipeline, metrics in self.values.items():
+            for metric, values in metrics.items():
+                if len(values) != len(self.qid):
+                    counts = f"{len(values)} values of {metric!r} for {len(self.qid)} queries"
+                    raise ValueError(f"{pipeline!r} has {counts}")
+        return self
+
 
 class Provenance(_Record):
     """What is needed to do it again."""
 
     command: str
     created: str
+    """When the run ended: ISO 8601, UTC."""
     irkit: str
     python: str
     platform: str
     cpus: int
     packages: dict[str, str]
     git: dict[str, Any] | None = None
-    """commit, branch, dirty; None outside a git repository."""
+    """commit, branch, dirty; None outside a git repository or without git; error when git refused to say."""
 
 
 class Results(_Record):
     """Everything that an experiment found out."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[1] = SCHEMA_VERSION
     experiment: str
     description: str = ""
     metrics: list[str]
@@ -114,3 +140,79 @@ class Results(_Record):
             if (score.collection, score.pipeline, score.metric) == (collection, pipeline, metric):
                 return score.value
         raise KeyError((collection, pipeline, metric))
+
+
+class _PerQueryFile(_Record):
+    """What ``per_query.json`` holds: the values, and which run they belong to."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    experiment: str
+    created: str
+    collections: list[PerQuery]
+
+
+def save_results(results: Results, per_query: Sequence[PerQuery], folder: Path) -> None:
+    """Write ``results.json`` (indented, keys in the order of the fields) and ``per_query.json`` (compact).
+
+    Each file appears whole or not at all, ``results.json`` last; both carry the time of the run, so that
+    halves of two runs are never taken for one.
+
+    Raises:
+        ReportError: when the folder cannot be written.
+    """
+    provenance = results.provenance
+    values = _PerQueryFile(
+        experiment=results.experiment, created=provenance.created, collections=list(per_query)
+    )
+    write_atomically(folder / PER_QUERY, values.model_dump_json() + "\n")
+    text = json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False)
+    write_atomically(folder / RESULTS, text + "\n")
+
+
+def load_results(folder: Path) -> tuple[Results, list[PerQuery]]:
+    """Read what :func:`save_results` wrote.
+
+    Raises:
+        ReportError: when a file is missing, damaged, of another version of the format, or of another run
+            than its sibling.
+    """
+    results = _read(folder / RESULTS, Results)
+    values = _read(folder / PER_QUERY, _PerQueryFile)
+    ours = (results.experiment, results.provenance.created)
+    if (values.experiment, values.created) != ours:
+        theirs = f"{values.experiment}, {values.created}"
+        message = f"it belongs to another run ({theirs}) than {RESULTS} ({', '.join(ours)})"
+        raise ReportError.of(message, where=str(folder / PER_QUERY), hint=_AGAIN)
+    return results, values.collections
+
+
+_Kind = TypeVar("_Kind", bound=_Record)
+_AGAIN = "run the experiment again: what is in the store is not computed again"
+
+
+def _read(path: Path, kind: type[_Kind]) -> _Kind:
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        hint = "give the folder of a finished run (eval/runs/<experiment>), or run the experiment first"
+        raise ReportError.of("there is no such file", where=str(path), hint=hint) from error
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror or error}"
+        raise ReportError.of(message, where=str(path), hint="check the folder and its permissions") from error
+    except json.JSONDecodeError as error:
+        message = f"the file is damaged: {error.msg}"
+        raise ReportError.of(message, where=f"{path}:{error.lineno}", hint=_AGAIN) from error
+    except ValueError as error:
+        raise ReportError.of(f"the file is damaged: {error}", where=str(path), hint=_AGAIN) from error
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if isinstance(version, int) and version != SCHEMA_VERSION:
+        message = f"the file has version {version} of the format; this irkit reads version {SCHEMA_VERSION}"
+        hint = "update irkit" if version > SCHEMA_VERSION else _AGAIN
+        raise ReportError.of(message, where=str(path), hint=hint)
+    try:
+        return kind.model_validate(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(map(str, first["loc"])) or "the top level"
+        message = f"the file is damaged: {place}: {first['msg']} ({error.error_count()} such problems)"
+        raise ReportError.of(message, where=str(path), hint=_AGAIN) from error

@@ -59,12 +59,16 @@ class Artifact:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             files = manifest["files"]
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError.of(f"the manifest cannot be read: {error}", where=str(path / MANIFEST), hint=hint) from error
+            raise StoreError.of(
+                f"the manifest cannot be read: {error}", where=str(path / MANIFEST), hint=hint
+            ) from error
         for name, entry in files.items():
             try:
                 size = (path / name).stat().st_size
             except OSError as error:
-                raise StoreError.of("the file is missing from the artifact", where=str(path / name), hint=hint) from error
+                raise StoreError.of(
+                    "the file is missing from the artifact", where=str(path / name), hint=hint
+                ) from error
             if size != entry["bytes"]:
                 message = f"the file has {size} bytes, the manifest says {entry['bytes']}"
                 raise StoreError.of(message, where=str(path / name), hint=hint)

@@ -38,7 +38,7 @@ class Build:
         return self.folder / _FILES / name
 
     def shard(self, name: str, write: Callable[[Path], None]) -> Path:
-        """Return the finished shard ``name``; when there is none yet, have ``write`` make the file or folder at the path it is given."""
+        """Return the finished shard ``name``; when there is none yet, ``write`` makes it, a file or a folder, at the path it is given."""
         done = self.folder / _SHARDS / name
         if not done.exists():
             done.parent.mkdir(parents=True, exist_ok=True)
@@ -156,7 +156,9 @@ class Store:
         files = folder / _FILES
         _remove(files)
         files.mkdir(parents=True)
-        (folder / "recipe.json").write_text(canonical({"kind": recipe.kind, "spec": recipe.spec}), encoding="utf-8")
+        (folder / "recipe.json").write_text(
+            canonical({"kind": recipe.kind, "spec": recipe.spec}), encoding="utf-8"
+        )
         started = time.perf_counter()
         meta = builder(Build(folder))
         seconds = time.perf_counter() - started
@@ -211,7 +213,9 @@ class Store:
             ours = error.filename is None or Path(str(error.filename)).is_relative_to(self.root)
             if ours and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
                 hint = "choose a folder you may write to, with --store or IRKIT_STORE"
-                raise StoreError.of(f"the store cannot be written: {error.strerror}", where=str(self.root), hint=hint) from error
+                raise StoreError.of(
+                    f"the store cannot be written: {error.strerror}", where=str(self.root), hint=hint
+                ) from error
             raise
 
 

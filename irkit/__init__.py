@@ -1,0 +1,80 @@
+"""irkit: neural information retrieval with reranking.
+
+Every stage of a retrieval experiment is declared, in YAML or in Python, and runs over any collection::
+
+    import irkit
+
+    hybrid = irkit.bm25(k=100) + irkit.dense(model="minilm", k=100)
+    experiment = irkit.Experiment.of(
+        "mine", collections=["irkit/limit-synthetic"], metrics=["recall@2"], pipelines={"hybrid": hybrid}
+    )
+    results, folder = irkit.run(experiment)
+
+A stage is a function of its options here: ``irkit.bm25``, ``irkit.dense``, ``irkit.cross_encoder``; installed plug-in stages too.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from irkit.api.run import run
+    from irkit.api.workspace import Workspace
+    from irkit.config.experiment import Experiment, load_experiment
+    from irkit.core.errors import IrkitError
+    from irkit.core.queries import Queries
+    from irkit.core.rankings import Rankings
+    from irkit.pipeline.graph import Pipeline, fuse
+    from irkit.pipeline.registry import make_stage, register
+
+__version__ = version("irkit")
+
+_HOMES = {
+    "run": "irkit.api.run",
+    "Workspace": "irkit.api.workspace",
+    "Experiment": "irkit.config.experiment",
+    "load_experiment": "irkit.config.experiment",
+    "IrkitError": "irkit.core.errors",
+    "Queries": "irkit.core.queries",
+    "Rankings": "irkit.core.rankings",
+    "Pipeline": "irkit.pipeline.graph",
+    "fuse": "irkit.pipeline.graph",
+    "make_stage": "irkit.pipeline.registry",
+    "register": "irkit.pipeline.registry",
+}
+
+__all__ = [
+    "Experiment",
+    "IrkitError",
+    "Pipeline",
+    "Queries",
+    "Rankings",
+    "Workspace",
+    "__version__",
+    "fuse",
+    "load_experiment",
+    "make_stage",
+    "register",
+    "run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: ``import irkit`` itself loads almost nothing."""
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if not name.startswith("_"):
+        from irkit.pipeline.registry import make_stage, stage_names
+
+        stage = name.replace("_", "-")
+        for candidate in (name, stage):
+            if candidate in stage_names():
+                return partial(make_stage, candidate)
+    raise AttributeError(f"module 'irkit' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

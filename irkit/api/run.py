@@ -1,0 +1,215 @@
+"""Running an experiment from end to end: collections, graph, evaluation, run files, results and report."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from irkit.api.workspace import Workspace
+from irkit.config.experiment import Experiment, load_experiment
+from irkit.core.errors import ConfigError, nearest
+from irkit.data.collection import Collection
+from irkit.evaluate.runfile import write_run
+from irkit.evaluate.stored import evaluate_stored
+from irkit.exec.executor import Executor, Trace, label_of
+from irkit.pipeline.graph import Node
+from irkit.report.build import write_report
+from irkit.report.files import write_atomically
+from irkit.report.provenance import collect
+from irkit.report.results import (
+    CollectionInfo,
+    Expectation,
+    PerQuery,
+    Results,
+    Score,
+    StageTime,
+    save_results,
+)
+from irkit.report.text import write_markdown
+
+
+def run(
+    experiment: Experiment | Path | str,
+    workspace: Workspace | None = None,
+    *,
+    settings: Sequence[str] = (),
+    only: Sequence[str] = (),
+    command: Sequence[str] | None = None,
+) -> tuple[Results, Path]:
+    """Run an experiment and write its results.
+
+    Args:
+        experiment: an experiment, or the path of its YAML file.
+        workspace: where and how; the current folder when None.
+        settings: ``a.b.c=value`` overrides of a YAML file.
+        only: names of collections to run on; all when empty.
+        command: what the user typed, for the provenance; ``sys.argv`` when None.
+
+    Returns:
+        The results and the folder they were written to, ``eval/runs/<name>/``: ``results.json``, ``per_query.json``,
+        ``experiment.yaml``, ``report.html``, ``scores.md`` and ``runs/<collection>/<pipeline>.trec``.
+
+    Raises:
+        IrkitError: for anything a user can mend.
+    """
+    workspace = workspace or Workspace()
+    if not isinstance(experiment, Experiment):
+        experiment = load_experiment(Path(experiment), settings)
+    started = time.perf_counter()
+    chosen = _choose(experiment, only)
+    folder = workspace.runs / experiment.name
+    outcomes = [_on_collection(experiment, name, workspace, folder) for name in chosen]
+    scores = [score for outcome in outcomes for score in outcome.scores]
+    results = Results(
+        experiment=experiment.name,
+        description=experiment.description,
+        metrics=list(experiment.metrics),
+        pipelines={name: pipeline.to_data() for name, pipeline in experiment.pipelines.items()},
+        baseline=experiment.baseline,
+        scores=scores,
+        stages=[stage for outcome in outcomes for stage in outcome.stages],
+        collections=[outcome.info for outcome in outcomes],
+        expected=_expectations(experiment, scores),
+        provenance=collect(workspace.root, command),
+        seconds=time.perf_counter() - started,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "experiment.yaml", experiment.to_yaml())
+    save_results(results, [outcome.per_query for outcome in outcomes], folder)
+    write_markdown(results, folder)
+    write_report(folder)
+    return results, folder
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    info: CollectionInfo
+    scores: list[Score]
+    stages: list[StageTime]
+    per_query: PerQuery
+
+
+def _choose(experiment: Experiment, only: Sequence[str]) -> list[str]:
+    for name in only:
+        if name not in experiment.collections:
+            hint = nearest(name, list(experiment.collections))
+            raise ConfigError.of(
+                f"the experiment has no collection {name!r}", where=f"--only {name}", hint=hint
+            )
+    return [name for name in experiment.collections if not only or name in only]
+
+
+def _on_collection(experiment: Experiment, name: str, workspace: Workspace, folder: Path) -> _Outcome:
+    collection = workspace.open(experiment.collections[name])
+    ends = {pipeline: steps.graph() for pipeline, steps in experiment.pipelines.items()}
+    executor = Executor(workspace.context(collection), list(ends.values()))
+    values: dict[str, Mapping[str, Any]] = {}
+    for pipeline, node in ends.items():
+        executor.artifact(node)
+        values[pipeline] = evaluate_stored(
+            workspace.store,
+            executor.recipe(node),
+            lambda node=node: executor.rankings(node),  # type: ignore[misc]
+            collection,
+            experiment.metrics,
+        )
+        _write_run(folder, name, pipeline, executor, node, collection)
+    judged = np.flatnonzero(collection.judged).tolist()
+    info = CollectionInfo(
+        name=name,
+        documents=len(collection.docs),
+        queries=len(collection.queries),
+        judged_queries=len(judged),
+        judgements=len(collection.qrels.doc),
+        fingerprint=collection.fingerprint,
+        policy=collection.policy.model_dump(mode="json"),
+        warnings=dict(collection.warnings),
+    )
+    per_query = PerQuery(
+        collection=name,
+        qid=[collection.queries.qid[row] for row in judged],
+        values={
+            p: {metric: array.tolist() for metric, array in by_metric.items()}
+            for p, by_metric in values.items()
+        },
+    )
+    scores = [
+        Score(collection=name, pipeline=p, metric=metric, value=float(np.mean(values[p][metric])))
+        for p in ends
+        for metric in experiment.metrics
+    ]
+    return _Outcome(info, scores, _stage_times(name, ends, executor), per_query)
+
+
+def _stage_times(collection: str, ends: Mapping[str, Node], executor: Executor) -> list[StageTime]:
+    traces = dict(executor.traces())
+    return [
+        _stage_time(collection, pipeline, position, node, traces[node], executor.recipe(node).base)
+        for pipeline, end in ends.items()
+        for position, node in enumerate(end.walk())
+        if node in traces
+    ]
+
+
+def _stage_time(
+    collection: str, pipeline: str, position: int, node: Node, trace: Trace, key: str
+) -> StageTime:
+    return StageTime(
+        collection=collection,
+        pipeline=pipeline,
+        position=position,
+        stage=node.stage.name,
+        label=label_of(node),
+        seconds=trace.seconds,
+        prepare_seconds=trace.prepare_seconds,
+        queries=trace.queries,
+        cached_queries=trace.stored,
+        artifact_bytes=trace.artifact_bytes,
+        notes=trace.notes,
+        node=key,
+    )
+
+
+def _expectations(experiment: Experiment, scores: Sequence[Score]) -> list[Expectation]:
+    found = {(score.collection, score.pipeline, score.metric): score.value for score in scores}
+    result = []
+    for collection, pipelines in experiment.expected.items():
+        for pipeline, metrics in pipelines.items():
+            for metric, expected in metrics.items():
+                value = found.get((collection, pipeline, metric))
+                if value is None:  # a collection that --only left out
+                    continue
+                result.append(
+                    Expectation(
+                        collection=collection,
+                        pipeline=pipeline,
+                        metric=metric,
+                        expected=expected,
+                        value=value,
+                        tolerance=experiment.tolerance,
+                        status="match" if abs(value - expected) <= experiment.tolerance + 1e-12 else "off",
+                    )
+                )
+    return result
+
+
+def _write_run(
+    folder: Path, name: str, pipeline: str, executor: Executor, node: Node, collection: Collection
+) -> None:
+    safe = re.sub(
+        r"^\.", "%2E", quote(name, safe=" =,+")
+    )  # one folder per name, whatever slashes and dots the name has
+    path = folder / "runs" / safe / f"{pipeline}.trec"
+    key = executor.recipe(node).key
+    marker = f"irkit-{key[:16]}-{collection.fingerprint[:16]}"
+    if path.is_file() and marker in path.open(encoding="utf-8").read(4096):
+        return  # written by an earlier run, from the same rankings
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_run(path, executor.rankings(node), collection, tag=pipeline, header={"rankings": marker})

@@ -1,0 +1,197 @@
+"""``irkit``: the commands. Each loads what it needs when it is called, so that ``--help`` is instant."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from irkit.cli import console
+from irkit.cli.models import app as models_app
+from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
+from irkit.cli.setup import doctor, init
+from irkit.cli.store import app as store_app
+from irkit.core.errors import IrkitError
+
+app = typer.Typer(
+    name="irkit",
+    help="Neural information retrieval with reranking: pipelines in YAML, run over collections, published as leaderboards.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
+app.add_typer(models_app, name="models")
+app.add_typer(store_app, name="store")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from irkit import __version__
+
+        typer.echo(f"irkit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Neural information retrieval with reranking."""
+
+
+@app.command()
+def run(
+    experiment: Experiments,
+    settings: Settings = None,
+    only: Annotated[
+        str | None, typer.Option("--only", help="Collections to run on, separated by commas; all by default.")
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Exit with status 1 when a score differs from `expected`.")
+    ] = False,
+    root: Root = None,
+    store: StoreRoot = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Run an experiment: compute what is missing, evaluate, and write the scores and the report to eval/runs/<name>/."""
+    from irkit.api.run import run as run_experiment
+    from irkit.report.text import terminal_tables
+
+    with console.progress() as bars:
+        place = workspace(root, store, device, threads, bars)
+        chosen = [name.strip() for name in only.split(",")] if only else []
+        results, folder = run_experiment(experiment, place, settings=settings or (), only=chosen)
+    out = console.out()
+    for table in terminal_tables(results):
+        out.print(table)
+    off = [each for each in results.expected if each.status == "off"]
+    for each in off:
+        place_text = f"{each.collection} / {each.pipeline} / {each.metric}"
+        out.print(
+            f"[red]off[/red]    {place_text}: {each.value:.4f}, expected {each.expected:.4f} +- {each.tolerance:g}"
+        )
+    if results.expected and not off:
+        out.print(f"all {len(results.expected)} expected scores are met")
+    fresh = any(stage.cached_queries < stage.queries for stage in results.stages)
+    out.print(
+        f"{results.seconds:.1f} s{'' if fresh else ', nothing had changed'}; report: {_short(folder / 'report.html')}"
+    )
+    if check and off:
+        raise typer.Exit(1)
+
+
+@app.command()
+def plan(
+    experiment: Experiments,
+    settings: Settings = None,
+    root: Root = None,
+    store: StoreRoot = None,
+) -> None:
+    """Show what `irkit run` would compute, what it would take from the store, and why. Loads no model."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from irkit.config.experiment import load_experiment
+
+    place = workspace(root, store)
+    out = console.out()
+    for name, nodes in place.plan(load_experiment(experiment, settings or ())).items():
+        table = Table(
+            "stage", "for", "status", "queries", "builds", "why", title=Text(name), title_justify="left"
+        )
+        for node in nodes:
+            todo = str(node.queries) if node.queries else ""
+            cells = (
+                node.label,
+                ", ".join(node.pipelines),
+                node.status,
+                todo,
+                ", ".join(node.builds),
+                node.reason,
+            )
+            table.add_row(*(Text(cell) for cell in cells))
+        out.print(table)
+        count = sum(node.status in ("compute", "partly") for node in nodes)
+        out.print(f"{count} of {len(nodes)} stages to compute\n")
+
+
+@app.command()
+def validate(experiment: Experiments, settings: Settings = None) -> None:
+    """Check an experiment file; every problem is shown at once, with its line."""
+    from irkit.config.experiment import load_experiment
+
+    found = load_experiment(experiment, settings or ())
+    counts = f"{len(found.pipelines)} pipelines, {len(found.collections)} collections, {len(found.metrics)} metrics"
+    typer.echo(f"{experiment}: good ({counts})")
+
+
+@app.command()
+def schema(
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; stdout by default.")
+    ] = None,
+) -> None:
+    """Print the JSON Schema of experiment files, with every installed stage; editors complete and check YAML with it."""
+    from irkit.config.schema import schema_text
+
+    if output is None:
+        typer.echo(schema_text(), nl=False)
+    else:
+        output.write_text(schema_text(), encoding="utf-8")
+
+
+@app.command()
+def search(
+    experiment: Experiments,
+    query: Annotated[
+        list[str] | None, typer.Argument(help="The query; typed at a prompt when left out.")
+    ] = None,
+    pipeline: Pick = None,
+    collection: Annotated[
+        str | None, typer.Option("--collection", "-c", help="One of the experiment's; the first by default.")
+    ] = None,
+    hits: Annotated[int, typer.Option("-k", min=1, help="How many hits to show.")] = 5,
+    settings: Settings = None,
+    root: Root = None,
+    store: StoreRoot = None,
+    device: Device = None,
+    threads: Threads = None,
+) -> None:
+    """Type queries against a pipeline of an experiment and read the hits."""
+    from irkit.cli.search import search as search_interactively
+
+    with console.progress() as bars:
+        place = workspace(root, store, device, threads, bars)
+        search_interactively(
+            experiment, " ".join(query or ()), pipeline, collection, hits, settings or (), place, bars
+        )
+
+
+app.command()(init)
+app.command()(doctor)
+
+
+def _short(path: Path) -> str:
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return str(path)
+
+
+def main(argv: Sequence[str] | None = None) -> Any:
+    """Run the command line; errors that a user can mend are shown on one screen, with exit status 2."""
+    try:
+        return app(argv)
+    except IrkitError as error:
+        console.show_error(error)
+        sys.exit(console.FAILED)
+    except KeyboardInterrupt:
+        typer.echo("\ninterrupted; what was finished is kept, the same command goes on from there", err=True)
+        sys.exit(console.INTERRUPTED)

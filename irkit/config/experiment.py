@@ -1,0 +1,320 @@
+"""The experiment: pipelines x collections x metrics, read from YAML and written back to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path as FilePath
+from typing import Any
+
+from pydantic import ValidationError
+
+from irkit.config.override import override
+from irkit.config.steps import read_pipeline, validation_problems
+from irkit.config.yaml import Located, Path, dump_yaml, parse_yaml
+from irkit.core.errors import ConfigError, Problem, nearest
+from irkit.core.metric import parse_metric
+from irkit.data.spec import LocalSpec
+from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline
+from irkit.pipeline.stage import Stage
+
+CollectionSpec = str | LocalSpec
+KEYS = ("name", "description", "collections", "metrics", "pipelines", "baseline", "expected", "tolerance")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,99}")
+"""Names of experiments and pipelines become names of folders and files."""
+
+Expected = Mapping[str, Mapping[str, Mapping[str, float]]]
+"""collection -> pipeline -> metric -> value."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What to run, on what, and how to judge it.
+
+    Attributes:
+        name: of the folder of its results under ``eval/runs/``.
+        collections: ir-datasets ids, irkit ids, or local folders and files, by the name that tables show.
+        metrics: names such as ``ndcg@10``.
+        pipelines: by name, in the order of the tables.
+        baseline: the pipeline the others are compared with.
+        expected: scores that a reproduction must meet within ``tolerance``.
+    """
+
+    name: str
+    collections: Mapping[str, CollectionSpec]
+    metrics: Sequence[str]
+    pipelines: Mapping[str, Pipeline]
+    description: str = ""
+    baseline: str | None = None
+    expected: Expected = field(default_factory=dict)
+    tolerance: float = 0.0005
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        *,
+        collections: Sequence[CollectionSpec],
+        pipelines: Mapping[str, Pipeline | Stage],
+        **rest: Any,
+    ) -> Experiment:
+        """Make an experiment in Python; it is validated like one read from YAML.
+
+        Raises:
+            ConfigError: for anything that YAML would be refused for.
+        """
+        data = {
+            "name": name,
+            "collections": [_collection_to_data(spec) for spec in collections],
+            "pipelines": {key: Pipeline.of(pipeline).to_data() for key, pipeline in pipelines.items()},
+            **rest,
+        }
+        return read_experiment(Located(data, f"experiment {name!r}"))
+
+    def to_yaml(self) -> str:
+        """Return the YAML that reads back as this experiment."""
+        data: dict[str, Any] = {"name": self.name}
+        if self.description:
+            data["description"] = self.description
+        data["collections"] = [_collection_to_data(spec) for spec in self.collections.values()]
+        data["metrics"] = list(self.metrics)
+        data["pipelines"] = {name: pipeline.to_data() for name, pipeline in self.pipelines.items()}
+        if self.baseline:
+            data["baseline"] = self.baseline
+        if self.expected:
+            data["expected"] = {
+                c: {p: dict(m) for p, m in pipelines.items()} for c, pipelines in self.expected.items()
+            }
+            data["tolerance"] = self.tolerance
+        return dump_yaml(data)
+
+
+def load_experiment(path: FilePath, settings: Sequence[str] = ()) -> Experiment:
+    """Read an experiment file and apply ``--set`` overrides.
+
+    Raises:
+        ConfigError: naming every problem of the file at once, each with ``file:line``.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError.of(f"not UTF-8 text: {error}", where=str(path)) from error
+    except OSError as error:
+        raise ConfigError.of(
+            f"cannot be read: {error.strerror}", where=str(path), hint="check the path"
+        ) from error
+    located = parse_yaml(text, str(path))
+    for setting in settings:
+        override(located, setting)
+    return read_experiment(located)
+
+
+def read_experiment(located: Located) -> Experiment:
+    """Validate plain data as an experiment.
+
+    Raises:
+        ConfigError: naming every problem at once.
+    """
+    return _ExperimentReader(located).read()
+
+
+class _ExperimentReader:
+    """Reads each key on its own and collects what is wrong, so that one run of the validator shows it all."""
+
+    def __init__(self, located: Located) -> None:
+        self.located = located
+        self.problems: list[Problem] = []
+
+    def fail(self, path: Path, message: str, hint: str | None = None) -> None:
+        self.problems.append(self.located.problem(path, message, hint))
+
+    def read(self) -> Experiment:
+        data = self.located.data
+        if not isinstance(data, dict):
+            self.fail(
+                (),
+                "an experiment is a mapping with the keys " + ", ".join(KEYS[:5]),
+                "see: irkit schema, or pipelines/",
+            )
+            raise ConfigError(*self.problems)
+        for key in data:
+            if key not in KEYS:
+                self.fail((key,), f"unknown key {key!r}", nearest(key, KEYS))
+        for key in ("name", "collections", "metrics", "pipelines"):
+            if data.get(key) in (None, [], {}, ""):
+                self.fail((key,) if key in data else (), f"the key {key!r} is missing or empty")
+        name = self.name(data.get("name"))
+        collections = self.collections(data.get("collections"))
+        metrics = self.metrics(data.get("metrics"))
+        pipelines = self.pipelines(data.get("pipelines"))
+        baseline = data.get("baseline")
+        if baseline is not None and baseline not in (data.get("pipelines") or {}):
+            self.fail(
+                ("baseline",),
+                f"there is no pipeline {baseline!r}",
+                nearest(str(baseline), list(data.get("pipelines") or {})),
+            )
+        tolerance = self.number(("tolerance",), data.get("tolerance", 0.0005))
+        expected = self.expected(data.get("expected"), collections, metrics)
+        if self.problems:
+            raise ConfigError(*sorted(self.problems, key=_line))
+        description = str(data.get("description") or "")
+        return Experiment(name, collections, metrics, pipelines, description, baseline, expected, tolerance)
+
+    def name(self, value: Any) -> str:
+        if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
+            hint = (
+                "use letters, digits, spaces and . _ + ( ) -, at most 100, beginning with a letter or digit"
+            )
+            self.fail(("name",), f"{value!r} cannot be the name of a folder", hint)
+        return str(value)
+
+    def collections(self, value: Any) -> dict[str, CollectionSpec]:
+        result: dict[str, CollectionSpec] = {}
+        for index, item in enumerate(self.sequence(("collections",), value)):
+            path: Path = ("collections", index)
+            spec: CollectionSpec
+            if isinstance(item, str):
+                spec, name = item, item
+            elif isinstance(item, dict):
+                try:
+                    spec = LocalSpec(**item)
+                except ValidationError as error:
+                    self.problems += validation_problems(
+                        self.located, path, error, list(LocalSpec.model_fields)
+                    )
+                    continue
+                except TypeError as error:
+                    self.fail(path, str(error))
+                    continue
+                name = _name_of(spec)
+            else:
+                self.fail(path, f"a collection is an id or a mapping with 'path', not {item!r}")
+                continue
+            if name in result:
+                self.fail(
+                    path, f"the collection {name!r} stands here twice", "remove one, or give one a 'name'"
+                )
+            result[name] = spec
+        return result
+
+    def metrics(self, value: Any) -> tuple[str, ...]:
+        names: list[str] = []
+        for index, item in enumerate(self.sequence(("metrics",), value)):
+            try:
+                names.append(str(parse_metric(str(item))))
+            except ConfigError as error:
+                self.problems += [
+                    self.located.problem(("metrics", index), p.message, p.hint) for p in error.problems
+                ]
+        for metric in {name for name in names if names.count(name) > 1}:
+            self.fail(("metrics",), f"the metric {metric!r} stands here twice")
+        return tuple(names)
+
+    def pipelines(self, value: Any) -> dict[str, Pipeline]:
+        result: dict[str, Pipeline] = {}
+        if value is not None and not isinstance(value, dict):
+            self.fail(
+                ("pipelines",),
+                "'pipelines' maps names to lists of stages",
+                "for example: bm25: [{bm25: {k: 100}}]",
+            )
+            return result
+        for name, steps in (value or {}).items():
+            path: Path = ("pipelines", name)
+            if not NAME.fullmatch(name):
+                self.fail(
+                    path,
+                    f"{name!r} cannot be the name of a file",
+                    "use letters, digits, spaces and . _ + ( ) -",
+                )
+            pipeline = read_pipeline(self.located, path, steps, self.problems)
+            if pipeline is None:
+                continue
+            misfits: Problems = []
+            compile_pipeline(pipeline, misfits, path)
+            self.problems += [self.located.problem(where, message, hint) for where, message, hint in misfits]
+            result[name] = pipeline
+        return result
+
+    def expected(self, value: Any, collections: Mapping[str, Any], metrics: Sequence[str]) -> Expected:
+        if value is None:
+            return {}
+        path: Path = ("expected",)
+        if not isinstance(value, dict):
+            self.fail(
+                path, "'expected' maps pipelines (or collections, then pipelines) to metrics and values"
+            )
+            return {}
+        pipelines = self.located.data.get("pipelines") or {}
+        if len(collections) == 1 and all(key in pipelines for key in value):
+            only = next(iter(collections))
+            return {only: self.expected_scores(path, value, pipelines, metrics)}
+        result = {}
+        for collection, scores in value.items():
+            if collection not in collections:
+                names = [*collections, *pipelines] if len(collections) == 1 else list(collections)
+                self.fail(
+                    (*path, collection), f"there is no collection {collection!r}", nearest(collection, names)
+                )
+            result[collection] = self.expected_scores((*path, collection), scores, pipelines, metrics)
+        return result
+
+    def expected_scores(
+        self, path: Path, value: Any, pipelines: Any, metrics: Sequence[str]
+    ) -> dict[str, dict[str, float]]:
+        result: dict[str, dict[str, float]] = {}
+        for pipeline, scores in (value if isinstance(value, dict) else {}).items():
+            if pipeline not in pipelines:
+                self.fail(
+                    (*path, pipeline),
+                    f"there is no pipeline {pipeline!r}",
+                    nearest(pipeline, list(pipelines)),
+                )
+            result[pipeline] = {}
+            for metric, number in (scores if isinstance(scores, dict) else {}).items():
+                here = (*path, pipeline, metric)
+                try:
+                    known = str(parse_metric(metric))
+                except ConfigError:
+                    known = metric
+                if known not in metrics:
+                    self.fail(
+                        here,
+                        f"{metric!r} is not among the experiment's metrics",
+                        nearest(metric, list(metrics)),
+                    )
+                result[pipeline][known] = self.number(here, number)
+        return result
+
+    def number(self, path: Path, value: Any) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            self.fail(path, f"expected a number from 0 to 1, not {value!r}")
+            return 0.0
+        return float(value)
+
+    def sequence(self, path: Path, value: Any) -> list[Any]:
+        if value is None:
+            return []
+        if not isinstance(value, list):
+            self.fail(path, f"{path[-1]!r} is a list", f"write: {path[-1]}: [...]")
+            return []
+        return value
+
+
+def _collection_to_data(spec: CollectionSpec) -> Any:
+    return spec if isinstance(spec, str) else spec.model_dump(mode="json", exclude_defaults=True)
+
+
+def _name_of(spec: LocalSpec) -> str:
+    """Return what tables call a local collection: its name, else the folder and split, else the documents' file."""
+    return spec.name or (
+        f"{FilePath(spec.path).name}/{spec.split}" if spec.path else FilePath(spec.docs or "").name
+    )
+
+
+def _line(problem: Problem) -> tuple[str, int]:
+    """Order problems as they stand in the file."""
+    file, _, line = (problem.where or "").rpartition(":")
+    return (file, int(line)) if line.isdigit() else (problem.where or "", 0)

@@ -1,0 +1,95 @@
+"""The steps of a pipeline: a stage's name alone, or its name and options."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from irkit.config.yaml import Located, Path
+from irkit.core.errors import ConfigError, Problem, nearest
+from irkit.pipeline.graph import Pipeline, Step
+from irkit.pipeline.registry import stage_class
+
+OF = "of"
+"""The key under which a fusion stage holds its pipelines. It belongs to the graph, not to the stage's options."""
+
+
+def read_pipeline(located: Located, path: Path, value: Any, problems: list[Problem]) -> Pipeline | None:
+    """Read a list of steps; append what is wrong to ``problems`` and return None when anything was."""
+    if isinstance(value, str | dict):
+        value = [value]  # a pipeline of one stage may go without the list
+    if not isinstance(value, list):
+        problems.append(
+            located.problem(path, f"a pipeline is a list of stages, not {value!r}", "write: - bm25: {k: 100}")
+        )
+        return None
+    steps = [_read_step(located, (*path, index), item, problems) for index, item in enumerate(value)]
+    return Pipeline(tuple(step for step in steps if step)) if all(steps) else None
+
+
+def _read_step(located: Located, path: Path, item: Any, problems: list[Problem]) -> Step | None:
+    if isinstance(item, str):
+        item = {item: None}
+    if not isinstance(item, dict) or len(item) != 1:
+        found = f"a mapping of {len(item)} keys ({', '.join(item)})" if isinstance(item, dict) else repr(item)
+        hint = "write one stage per list item: - bm25: {k: 100}"
+        problems.append(
+            located.problem(path, f"a step is one stage's name with its options, not {found}", hint)
+        )
+        return None
+    ((name, options),) = item.items()
+    here = (*path, name)
+    if options is not None and not isinstance(options, dict):
+        problems.append(
+            located.problem(
+                here, f"the options of {name!r} are a mapping, not {options!r}", f"write: {name}: {{...}}"
+            )
+        )
+        return None
+    options = dict(options or {})
+    try:
+        cls = stage_class(name)
+    except ConfigError as error:
+        problems += [located.problem(here, p.message, p.hint) for p in error.problems]
+        return None
+    branches: tuple[Pipeline | None, ...] = ()
+    if cls.needs == "many":
+        value = options.pop(OF, None)
+        if not isinstance(value, list):
+            problems.append(
+                located.problem(
+                    here, f"{name!r} needs a list of pipelines under {OF!r}", f"{OF}: [[bm25], [dense]]"
+                )
+            )
+        else:
+            branches = tuple(read_pipeline(located, (*here, OF, i), b, problems) for i, b in enumerate(value))
+    try:
+        stage = cls(**options)
+    except ValidationError as error:
+        problems += validation_problems(located, here, error, list(cls.model_fields))
+        return None
+    return Step(stage, tuple(b for b in branches if b)) if all(b is not None for b in branches) else None
+
+
+def validation_problems(
+    located: Located, path: Path, error: ValidationError, names: list[str]
+) -> list[Problem]:
+    """Turn pydantic's errors into problems with lines and, for an unknown key, the nearest option."""
+    result = []
+    for each in error.errors(include_url=False):
+        key = tuple(
+            part
+            for part in each["loc"]
+            if not (isinstance(part, str) and part not in names and len(each["loc"]) > 1)
+        )
+        where: Path = (*path, *key)
+        if each["type"] == "extra_forbidden":
+            unknown = str(each["loc"][-1])
+            result.append(located.problem(where, f"unknown option {unknown!r}", nearest(unknown, names)))
+        else:
+            option = ".".join(str(part) for part in key)
+            given = "" if each["type"] == "missing" else f", not {each['input']!r:.100}"
+            message = each["msg"].removeprefix("Value error, ")
+            result.append(located.problem(where, f"{option}: {message}{given}" if option else f"{message}"))
+    return result

@@ -1,0 +1,129 @@
+"""YAML as plain data that remembers where each piece stood: safe loading, YAML 1.2, duplicate keys refused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import StringIO
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from irkit.core.errors import ConfigError, Problem
+
+Path = tuple[str | int, ...]
+
+_MAX_NODES = 100_000  # an experiment has hundreds; aliases inside aliases can mean billions
+_PLAIN_TAGS = {f"tag:yaml.org,2002:{tag}" for tag in ("null", "bool", "int", "float", "str", "map", "seq")}
+
+
+@dataclass
+class Located:
+    """Plain data and the line of every key and item: ``where(path)`` is ``file:line``, for error texts."""
+
+    data: Any
+    source: str
+    lines: dict[Path, int] = field(default_factory=dict)
+    overrides: dict[Path, str] = field(default_factory=dict)
+
+    def where(self, path: Path) -> str:
+        """Return ``file:line`` of the nearest enclosing piece that has a line, or the override that set it."""
+        for length in range(len(path), -1, -1):
+            if path[:length] in self.overrides:
+                return self.overrides[path[:length]]
+            if path[:length] in self.lines:
+                return f"{self.source}:{self.lines[path[:length]]}"
+        return self.source
+
+    def problem(self, path: Path, message: str, hint: str | None = None) -> Problem:
+        """Return a problem at a place in the file."""
+        return Problem(message, self.where(path), hint)
+
+
+def parse_yaml(text: str, source: str) -> Located:
+    """Parse one YAML document.
+
+    Args:
+        text: the document.
+        source: the file's name, for error texts.
+
+    Raises:
+        ConfigError: for a syntax error, a duplicate or non-string key, a tag that asks for more than plain data, or aliases that
+            expand beyond reason; with ``file:line``.
+    """
+    loader = YAML(typ="safe", pure=True)
+    try:
+        root = loader.compose(StringIO(text))
+    except MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f"{source}:{mark.line + 1}:{mark.column + 1}" if mark else source
+        message = " ".join(str(part) for part in (error.context, error.problem) if part)
+        hint = "check indentation, quotes and brackets on this line and the one above"
+        raise ConfigError.of(f"not valid YAML: {message}", where=where, hint=hint) from error
+    except YAMLError as error:
+        raise ConfigError.of(f"not valid YAML: {error}", where=source) from error
+    located = Located(None, source)
+    if root is not None:
+        located.data = _Reader(loader, located).read(root, ())
+    return located
+
+
+class _Reader:
+    def __init__(self, loader: YAML, located: Located) -> None:
+        self.loader, self.located, self.count = loader, located, 0
+
+    def read(self, node: Node, path: Path) -> Any:
+        self.count += 1
+        self.located.lines.setdefault(path, node.start_mark.line + 1)
+        if self.count > _MAX_NODES:
+            raise self.error(node, f"more than {_MAX_NODES} values once its aliases are expanded")
+        if str(node.tag) not in _PLAIN_TAGS:
+            raise self.error(
+                node,
+                f"the tag {node.tag} is not allowed",
+                "write plain values: text, numbers, lists, mappings",
+            )
+        if isinstance(node, MappingNode):
+            return self.mapping(node, path)
+        if isinstance(node, SequenceNode):
+            return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
+        return self.scalar(node) if isinstance(node, ScalarNode) else None
+
+    def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+        result: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = self.scalar(key_node) if isinstance(key_node, ScalarNode) else None
+            if not isinstance(key, str | int | float) or isinstance(key, bool):
+                raise self.error(key_node, f"the key {key_node.value!r} is not text", "put the key in quotes")
+            key = str(key_node.value)
+            if key in result:
+                first = self.located.lines[(*path, key)]
+                raise self.error(
+                    key_node, f"the key {key!r} stands here a second time, after line {first}", "remove one"
+                )
+            self.located.lines[(*path, key)] = key_node.start_mark.line + 1
+            result[key] = self.read(value_node, (*path, key))
+        return result
+
+    def scalar(self, node: ScalarNode) -> Any:
+        try:
+            return self.loader.constructor.construct_object(node)
+        except (ValueError, YAMLError) as error:
+            raise self.error(node, f"cannot read the value {node.value!r}: {error}") from error
+
+    def error(self, node: Node, message: str, hint: str | None = None) -> ConfigError:
+        return ConfigError.of(message, where=f"{self.located.source}:{node.start_mark.line + 1}", hint=hint)
+
+
+def dump_yaml(data: Mapping[str, Any]) -> str:
+    """Return plain data as readable YAML, keys in their order."""
+    writer = YAML(typ="safe", pure=True)
+    writer.default_flow_style = False
+    writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    writer.allow_unicode = True
+    writer.width = 120
+    out = StringIO()
+    writer.dump(data, out)
+    return out.getvalue()

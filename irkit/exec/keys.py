@@ -1,0 +1,65 @@
+"""What a node's results are called in the store.
+
+A node's recipe holds the stage with its meaningful options, the models and versions it names, the content of the documents, and the
+recipes of its inputs. The queries are not in it: results are kept per query, under a key of the query's text and exclusions, so
+that a collection with more queries computes only the new ones. A query stage's output is a function of the collection's query, so
+the nodes after it use the same per-query keys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from irkit.pipeline.context import Context
+from irkit.pipeline.graph import Node
+from irkit.pipeline.stage import Stage
+from irkit.store import Recipe
+
+
+class Namer:
+    """Names the results of nodes on one collection."""
+
+    def __init__(self, context: Context) -> None:
+        self.context = context
+        self._recipes: dict[Node, Recipe] = {}
+        self._identities: dict[Stage, Any] = {}
+
+    @cached_property
+    def query_keys(self) -> list[str]:
+        """The key of each query of the collection."""
+        return self.context.collection.queries.keys()
+
+    @cached_property
+    def part(self) -> str:
+        """The name of the collection's whole query set."""
+        return part_of(self.query_keys)
+
+    def recipe(self, node: Node) -> Recipe:
+        """Return the recipe of a node's results over all the collection's queries."""
+        if node not in self._recipes:
+            stage = node.stage
+            if stage not in self._identities:
+                self._identities[stage] = dict(stage.identity(self.context))
+            spec = {
+                "stage": stage.name,
+                "version": stage.cache_version,
+                "options": stage.meaning(),
+                "identity": self._identities[stage],
+                "docs": self.context.collection.docs_fingerprint,
+                "queries": self.recipe(node.queries).base if node.queries else None,
+                "upstream": [self.recipe(each).base for each in node.upstream],
+            }
+            self._recipes[node] = Recipe(stage.produces, spec, self.part)
+        return self._recipes[node]
+
+    def recipe_for(self, node: Node, keys: list[str]) -> Recipe:
+        """Return the recipe of a node's results over some queries."""
+        return replace(self.recipe(node), part=part_of(keys))
+
+
+def part_of(keys: list[str]) -> str:
+    """Return the name of a list of query keys."""
+    return hashlib.sha256("\n".join(keys).encode()).hexdigest()[:16]

@@ -1,0 +1,37 @@
+"""Answering queries as they are typed: the stages of a pipeline stay open, and nothing is stored but indexes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from irkit.core.queries import Queries
+from irkit.core.rankings import Rankings
+from irkit.exec.results import Result
+from irkit.pipeline.context import Context
+from irkit.pipeline.graph import Node
+from irkit.pipeline.stage import Batch, Stage
+
+
+class Searcher:
+    """A pipeline with its models loaded and its indexes open."""
+
+    def __init__(self, context: Context, end: Node) -> None:
+        """Load and open everything that the pipeline needs."""
+        self._end = end
+        self._states: dict[Stage, Any] = {}
+        for node in end.walk():
+            if node.stage not in self._states:
+                self._states[node.stage] = node.stage.prepare(replace(context, notes={}))
+
+    def __call__(self, queries: Queries) -> Rankings:
+        """Return the pipeline's rankings of the queries."""
+        results: dict[Node, Result] = {}
+        for node in self._end.walk():
+            seen = results[node.queries] if node.queries else queries
+            upstream = tuple(results[each] for each in node.upstream)
+            results[node] = node.stage.run(Batch(seen, upstream), self._states[node.stage])  # type: ignore[arg-type]
+        result = results[self._end]
+        if not isinstance(result, Rankings):
+            raise TypeError(f"{self._end.stage.name!r} produces queries, not rankings")
+        return result

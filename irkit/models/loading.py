@@ -1,0 +1,64 @@
+"""Loading sentence-transformers models: offline, safely, in a stated precision, with errors a person can act on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeAlias
+
+from irkit.core.errors import ModelError
+from irkit.models.resolve import ResolvedModel
+from irkit.models.safety import check_folder
+
+Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
+
+
+def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust_remote_code: bool) -> Any:
+    """Load a model folder with the class ``kind`` of sentence-transformers.
+
+    Only files of the folder are used; nothing is asked of the network. Weights are safetensors, or pickles read by torch's
+    ``weights_only`` unpickler, which builds tensors and nothing else.
+
+    Raises:
+        ModelError: when the folder cannot be loaded, or wants to run code of its own without ``trust_remote_code``.
+    """
+    check_folder(model.path, trust_remote_code=trust_remote_code)
+    import sentence_transformers
+    import torch
+
+    options: dict[str, Any] = {
+        "device": device,
+        "trust_remote_code": trust_remote_code,
+        "local_files_only": True,
+        "model_kwargs": {"dtype": getattr(torch, dtype), "weights_only": True},
+    }
+    try:
+        with _quiet():
+            loaded = getattr(sentence_transformers, kind)(str(model.path), **options)
+    except (
+        Exception
+    ) as error:  # torch, transformers, tokenizers and safetensors each raise what they like over a bad folder
+        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        hint = "a model may not run its own code unless the stage has trust_remote_code: true; otherwise fetch the model again"
+        raise ModelError.of(
+            f"the model cannot be loaded: {reason}", where=str(model.path), hint=hint
+        ) from error
+    loaded.to(getattr(torch, dtype))
+    loaded.eval()
+    return loaded
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the progress bars of transformers off the screen: irkit shows its own."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""Lucene, in this process: the JVM, indexes whose order is trec_eval's, and batches of queries over them."""

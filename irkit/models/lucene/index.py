@@ -1,0 +1,215 @@
+"""A Lucene index in which internal order is trec_eval's order.
+
+Lucene breaks ties of score by its internal document number, ascending. So the documents are added in
+descending order of their codes: the internal number of document ``code`` is ``N - 1 - code``, and what Lucene
+returns is exact and canonical, also at the cutoff, with no second sort."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from irkit.core.errors import DataError
+from irkit.data.docstore import DocStore
+from irkit.models.lucene.analysis import AnalyzerName, analyzer
+from irkit.models.lucene.jvm import anserini_version, in_threads, java_class, java_failures, java_text
+from irkit.store import Build, Recipe
+
+FOLDER = "lucene"
+"""The folder of the index in the artifact."""
+FIELD, ID = "contents", "id"
+"""Anserini's names of the fields: its own searchers open the index as well."""
+LONGEST_ID = 32766
+"""The largest number of bytes of a term in Lucene."""
+
+_BUFFER_MB = 64.0
+_WRITERS = 8
+_BATCH = 500
+
+
+def recipe(docs_fingerprint: str, analyzer: AnalyzerName, *, docvectors: bool = False) -> Recipe:
+    """Return the recipe of an index over the "title body" of documents.
+
+    Args:
+        docs_fingerprint: of the documents.
+        analyzer: how texts are cut into terms.
+        docvectors: keep every document's terms and counts, which pseudo-relevance feedback reads.
+    """
+    spec = {
+        "docs": docs_fingerprint,
+        "analyzer": analyzer,
+        "docvectors": docvectors,
+        "anserini": anserini_version(),
+        "layout": 1,
+    }
+    return Recipe("lucene", spec)
+
+
+def build_index(
+    build: Build,
+    docs: DocStore,
+    how: AnalyzerName,
+    *,
+    docvectors: bool = False,
+    threads: int = 1,
+    shard: int = 20_000,
+    advance: Callable[[int], None] = lambda _n: None,
+) -> Mapping[str, Any]:
+    """Write the index in shards that an interrupted build finds again, then merge them into one segment.
+
+    Args:
+        build: where to write.
+        docs: the documents; one without text keeps its place.
+        how: the analyser.
+        docvectors: see :func:`recipe`.
+        threads: how many shards are written at the same time; like ``shard``, it cannot change any result.
+        shard: documents in a shard.
+        advance: told how many documents are done, those of shards found included.
+
+    Returns:
+        The manifest's meta.
+
+    Raises:
+        StoreError: when the index cannot be written.
+        DataError: for a document id longer than Lucene can hold.
+    """
+    ranges = [range(start, max(start - shard, -1), -1) for start in range(len(docs) - 1, -1, -shard)]
+    shards = {f"{codes[0]}-{codes[-1]}": codes for codes in ranges}
+    stop, counting = threading.Event(), threading.Lock()
+
+    def count(n: int) -> None:
+        if stop.is_set():
+            raise _Stopped
+        with counting:
+            advance(n)
+
+    def write(path: Path, codes: range) -> None:
+        writer = _writer(path, how, java_class("org.apache.lucene.index.NoMergePolicy").INSTANCE)
+        _write_shard(writer, _Row(docvectors), docs, codes, count)
+
+    def some(first: int) -> None:
+        try:
+            for name, codes in list(shards.items())[first::workers]:
+                if build.has_shard(name):
+                    count(len(codes))
+                build.shard(name, partial(write, codes=codes))
+        except _Stopped:  # the reason comes from the thread that failed
+            return
+
+    workers = max(1, min(threads, len(shards), _WRITERS))
+    with java_failures(str(build.folder)):
+        in_threads(some, workers, stop)
+        _merge(
+            build.path(FOLDER),
+            [build.shard(name, partial(write, codes=codes)) for name, codes in shards.items()],
+            how,
+        )
+    return {
+        "documents": len(docs),
+        "lucene": str(java_class("org.apache.lucene.util.Version").LATEST.toString()),
+    }
+
+
+class _Stopped(Exception):  # noqa: N818
+    """Another shard could not be written, or the user gave up."""
+
+
+def directory(path: Path) -> Any:
+    """Return Lucene's Directory of a folder, without a lock file: the store's lock keeps others out."""
+    place = java_class("java.nio.file.Paths").get(str(path))
+    return java_class("org.apache.lucene.store.FSDirectory").open(
+        place, java_class("org.apache.lucene.store.NoLockFactory").INSTANCE
+    )
+
+
+# -- inside ------------------------------------------------------------------------------------------
+
+
+def _writer(path: Path, how: AnalyzerName, policy: Any) -> Any:
+    config = java_class("org.apache.lucene.index.IndexWriterConfig")(analyzer(how))
+    config.setRAMBufferSizeMB(_BUFFER_MB)
+    config.setMergePolicy(policy)
+    config.setMergeScheduler(java_class("org.apache.lucene.index.SerialMergeScheduler")())
+    return java_class("org.apache.lucene.index.IndexWriter")(directory(path), config)
+
+
+def _write_shard(writer: Any, row: _Row, docs: DocStore, codes: range, count: Callable[[int], None]) -> None:
+    try:
+        for start in range(0, len(codes), _BATCH):
+            some = codes[start : start + _BATCH]
+            for docno, text in zip(docs.docnos(some), docs.texts(some), strict=True):
+                writer.addDocument(row.filled(docno, text))
+            count(len(some))
+    except BaseException:
+        writer.rollback()
+        raise
+    writer.close()
+
+
+class _Row:
+    """One Lucene document, filled again and again: making new ones costs more than indexing."""
+
+    def __init__(self, docvectors: bool) -> None:
+        field = java_class("org.apache.lucene.document.Field")
+        self._bytes = java_class("org.apache.lucene.util.BytesRef")
+        kind = java_class("org.apache.lucene.document.FieldType")()
+        kind.setIndexOptions(java_class("org.apache.lucene.index.IndexOptions").DOCS_AND_FREQS)
+        kind.setStoreTermVectors(docvectors)
+        kind.freeze()
+        yes = java_class("org.apache.lucene.document.Field$Store").YES
+        self._id = java_class("org.apache.lucene.document.StringField")(
+            ID,
+            "",
+            yes,
+            signature="(Ljava/lang/String;Ljava/lang/String;Lorg/apache/lucene/document/Field$Store;)V",
+        )
+        self._value = java_class("org.apache.lucene.document.BinaryDocValuesField")(ID, self._bytes(b""))
+        self._text = field(
+            FIELD,
+            "",
+            kind,
+            signature="(Ljava/lang/String;Ljava/lang/CharSequence;Lorg/apache/lucene/index/IndexableFieldType;)V",
+        )
+        self._document = java_class("org.apache.lucene.document.Document")()
+        for each in (self._id, self._value, self._text):
+            self._document.add(each)
+
+    def filled(self, docno: str, text: str) -> Any:
+        docno = java_text(docno)
+        raw = docno.encode("utf-8")
+        if len(raw) > LONGEST_ID:
+            hint = "give the document a shorter id"
+            raise DataError.of(
+                f"the id has {len(raw)} bytes, Lucene can hold {LONGEST_ID}",
+                where=f"{docno[:60]}...",
+                hint=hint,
+            )
+        self._id.setStringValue(docno)
+        self._value.setBytesValue(self._bytes(raw))
+        self._text.setStringValue(java_text(text))
+        return self._document
+
+
+def _merge(path: Path, shards: list[Path], how: AnalyzerName) -> None:
+    """Merge the segments of all shards, in their order, into one: no search can tell how the work was cut."""
+    readers = [
+        java_class("org.apache.lucene.index.DirectoryReader").open(directory(shard)) for shard in shards
+    ]
+    segments = [leaf.reader() for reader in readers for leaf in _items(reader.leaves())]
+    writer = _writer(path, how, java_class("org.apache.lucene.index.LogDocMergePolicy")())
+    try:
+        if segments:
+            writer.addIndexes(segments, signature="([Lorg/apache/lucene/index/CodecReader;)J")
+    except BaseException:
+        writer.rollback()
+        raise
+    writer.close()
+    for reader in readers:
+        reader.close()
+
+
+def _items(java_list: Any) -> list[Any]:
+    return [java_list.get(i) for i in range(java_list.size())]

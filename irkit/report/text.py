@@ -1,0 +1,131 @@
+"""The score tables as text: for the terminal, and as Markdown for a README or a paper's supplement."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from irkit.report import format as fmt
+from irkit.report.files import write_atomically
+from irkit.report.results import Results
+from irkit.report.scores import Cell, Row, ScoreTable, score_tables
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+MARKDOWN = "scores.md"
+_MARKS = {"match": "✓", "off": "✗"}
+
+
+def terminal_tables(results: Results) -> list[Table]:
+    """Return one rich table per collection and mean. Names are printed as they are: markup is inert."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+    from rich.text import Text
+
+    tables = []
+    for scores in score_tables(results):
+        legend = " · ".join(_legend(scores, best="*: best"))
+        table = Table(
+            title=Text(_title(scores), style="bold"),
+            caption=Text(legend, style="dim") if legend else None,
+            box=SIMPLE_HEAD,
+            title_justify="left",
+            caption_justify="left",
+        )
+        table.add_column(Text("pipeline"), overflow="fold")
+        for metric in scores.metrics:
+            table.add_column(Text(fmt.plain(metric)), justify="right", no_wrap=True)
+        with_delta = any(cell.delta is not None for row in scores.rows for cell in row.cells)
+        with_mark = any(cell.expectation for row in scores.rows for cell in row.cells)
+        for row in scores.rows:
+            cells = [
+                Text(_fixed(cell, with_delta, with_mark), style="bold" if cell.best else "")
+                for cell in row.cells
+            ]
+            table.add_row(Text(fmt.plain(row.pipeline) + _role(row)), *cells)
+        tables.append(table)
+    return tables
+
+
+def markdown(results: Results) -> str:
+    """Return the score tables as GitHub-flavoured Markdown: the best in bold, the legend below each table."""
+    parts = [f"# {_escape(results.experiment)}"]
+    if results.description:
+        parts.append(_escape(results.description))
+    for scores in score_tables(results):
+        lines = [
+            _line(["pipeline", *map(_escape, scores.metrics)]),
+            _line([":--", *("--:" for _ in scores.metrics)]),
+            *(_line([_escape(row.pipeline) + _role(row), *map(_cell, row.cells)]) for row in scores.rows),
+        ]
+        parts += [f"## {_escape(_title(scores))}", "\n".join(lines)]
+        if legend := "; ".join(map(_escape, _legend(scores, best="bold: best"))):
+            parts.append(f"{legend}.")
+    made = results.provenance
+    parts.append(f"Made with irkit {_escape(made.irkit)} on {_escape(made.created)}:")
+    parts.append(f"    {fmt.plain(made.command)}")
+    return "\n\n".join(parts) + "\n"
+
+
+def write_markdown(results: Results, folder: Path) -> Path:
+    """Write ``scores.md`` into ``folder`` and return its path.
+
+    Raises:
+        ReportError: when the folder cannot be written.
+    """
+    path = folder / MARKDOWN
+    write_atomically(path, markdown(results))
+    return path
+
+
+def _title(scores: ScoreTable) -> str:
+    members = f" over {', '.join(scores.members)}" if scores.members else ""
+    return fmt.plain(scores.name + members)
+
+
+def _role(row: Row) -> str:
+    return " (baseline)" if row.is_baseline else ""
+
+
+def _legend(scores: ScoreTable, best: str) -> list[str]:
+    cells = [cell for row in scores.rows for cell in row.cells]
+    parts = [best] if scores.has_best else []
+    if any(cell.delta is not None for cell in cells):
+        parts.append(f"+/{fmt.MINUS}: difference to {fmt.plain(scores.baseline or '')}")
+    for status, meaning in (("match", "as expected"), ("off", "not as expected")):
+        if any(cell.expectation and cell.expectation.status == status for cell in cells):
+            parts.append(f"{_MARKS[status]}: {meaning}")
+    return parts + [f"{fmt.DASH}: {reason}" for reason in scores.reasons]
+
+
+def _cell(cell: Cell) -> str:
+    if cell.value is None:
+        return fmt.DASH
+    value = fmt.metric(cell.value)
+    parts = [f"**{value}**" if cell.best else value]
+    if cell.delta is not None:
+        parts.append(f"({fmt.delta(cell.delta)})")
+    if cell.expectation:
+        parts.append(_MARKS[cell.expectation.status])
+    return " ".join(parts)
+
+
+def _fixed(cell: Cell, with_delta: bool, with_mark: bool) -> str:
+    """Return a cell whose parts stand at fixed places, so that the decimals of a column are aligned."""
+    value = fmt.DASH if cell.value is None else fmt.metric(cell.value)
+    text = value + ("*" if cell.best else " ")
+    if with_delta:
+        text += " " + ("" if cell.delta is None else fmt.delta(cell.delta)).rjust(7)
+    if with_mark:
+        text += " " + (_MARKS[cell.expectation.status] if cell.expectation else " ")
+    return text
+
+
+def _line(cells: list[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _escape(text: str) -> str:
+    """Return ``text`` on one line with every character that Markdown or HTML would obey escaped."""
+    return "".join("\\" + char if char in "\\`*_{}[]<>#|~$!&" else char for char in fmt.plain(text))
