@@ -168,8 +168,9 @@ def why(
         )
         raise StoreError.of(problem, where=str(found.root), hint="see: irkit store ls")
     artifact = Artifact.read(paths[0])
+    made = artifact.manifest
     typer.echo(
-        f"{artifact.kind} {artifact.key}\n{human(artifact.bytes)}, made {artifact.manifest['created']} in {artifact.manifest['seconds']} s"
+        f"{artifact.kind} {artifact.key}\n{human(artifact.bytes)}, made {made['created']} in {made['seconds']} s"
     )
     typer.echo("made from:\n" + json.dumps(artifact.recipe, indent=2, ensure_ascii=False))
     others = [a for a in found.artifacts() if a.kind == artifact.kind and a.key != artifact.key]

@@ -38,3 +38,10 @@ def is_out_of_memory(error: BaseException) -> bool:
         isinstance(error, RuntimeError)
         and ("out of memory" in str(error) or "not enough memory" in str(error))
     )
+
+
+def use_threads(threads: int) -> None:
+    """Let torch use this many CPU threads in this process. Changes no result: see :mod:`irkit.models.batching`."""
+    import torch
+
+    torch.set_num_threads(threads)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt
 
-from irkit.models.resolve import ResolvedModel, identify, resolve
+from irkit.models.device import use_threads
+from irkit.models.resolve import identify, resolve
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import EXECUTION
 from irkit.store import Build
 
 if TYPE_CHECKING:
-    from irkit.models.encoder import Encoder, Side
+    from irkit.models.encoder import Encoder
 
 SHARD = 512
-"""Documents a shard: on a laptop some ten seconds of work, which is what a killed run loses."""
+"""Documents a shard: some ten seconds of work on a laptop, which is what a killed run loses."""
 
 
 class EncoderOptions(BaseModel):
@@ -37,47 +37,78 @@ class EncoderOptions(BaseModel):
     """Put before every document instead of the model's own prompt; "" for nothing."""
     trust_remote_code: bool = False
     """Run code that comes with the model. Read it first."""
-    batch_size: PositiveInt = Field(32, json_schema_extra=EXECUTION)  # type: ignore[arg-type]
+    batch_size: PositiveInt = Field(default=32, json_schema_extra=dict(EXECUTION))
     """Texts a batch; halved when the device runs out of memory."""
-    device: str | None = Field(None, json_schema_extra=EXECUTION)  # type: ignore[arg-type]
+    device: str | None = Field(default=None, json_schema_extra=dict(EXECUTION))
     """A torch device; the best there is unless given."""
 
     def encoder_identity(self) -> dict[str, Any]:
-        """Return what decides the vectors besides the options. Loads nothing."""
-        return {"model": identify(self.model), **libraries()}
+        """Return what decides the vectors besides the options: the model and the libraries. Loads nothing.
 
-    def encoding(self, side: Side) -> dict[str, Any]:
-        """Return what decides the vectors of one side, as the spec of an artifact."""
-        prompt = self.query_prompt if side == "query" else self.document_prompt
+        Raises:
+            ModelError: when there is no such model.
+        """
+        return {"model": identify(self.model), "libraries": libraries()}
+
+    def documents_spec(self, context: Context) -> dict[str, Any]:
+        """Return what decides the vectors of a collection's documents, as the spec of an artifact."""
         return {
+            "docs": context.collection.docs_fingerprint,
             **self.encoder_identity(),
             "dtype": self.dtype,
             "max_length": self.max_length,
-            "prompt": prompt,
+            "prompt": self.document_prompt,
             "trust_remote_code": self.trust_remote_code,
         }
 
-    def load(self, context: Context) -> Encoder:
-        """Load the encoder; stages with equal options share the one in memory.
+    def load_encoder(self, context: Context) -> Encoder:
+        """Load the encoder, downloading the model where that is needed.
 
         Raises:
             ModelError: when there is no such model, or it cannot be loaded.
+            ConfigError: when the device is not there, or ``max_length`` is more than the model's.
         """
-        encoder = _load(
-            resolve(self.model).name,
-            self.dtype,
-            self.max_length,
-            self.query_prompt,
-            self.document_prompt,
-            self.trust_remote_code,
-            self.device or context.runtime.device,
-        )
+        from irkit.models.encoder import Encoder
+
         use_threads(context.runtime.threads)
-        encoder.attend(self.batch_size, context.notes)
-        return encoder
+        return Encoder(
+            resolve(self.model),
+            dtype=self.dtype,
+            max_length=self.max_length,
+            prompts={"query": self.query_prompt, "document": self.document_prompt},
+            trust_remote_code=self.trust_remote_code,
+            device=self.device or context.runtime.device,
+            batch_size=self.batch_size,
+            notes=context.notes,
+        )
 
 
 def libraries() -> dict[str, str]:
-    """Return the versions of the libraries whose arithmetic decides a model's output, without their patch level."""
+    """Return the versions, without patch level, of the libraries whose arithmetic decides a model's output."""
     names = ("sentence-transformers", "transformers", "torch")
     return {name: ".".join(version(name).split(".")[:2]) for name in names}
+
+
+def encode_documents(
+    context: Context, build: Build, label: str, write: Callable[[Sequence[str], Path], None]
+) -> list[Path]:
+    """Encode a collection's documents, in the order of their codes, and return the shards in that order.
+
+    Args:
+        context: the collection, and where to show progress.
+        build: the artifact under way; shards that an interrupted build finished are kept.
+        label: what the progress bar says.
+        write: encodes some texts and writes the file or folder of their shard.
+    """
+    docs = context.collection.docs
+    ranges = [range(start, min(start + SHARD, len(docs))) for start in range(0, len(docs), SHARD)]
+    names = [f"{part.start:010d}-{part.stop:010d}" for part in ranges]
+    done = sum(len(part) for part, name in zip(ranges, names, strict=True) if build.has_shard(name))
+    shards: list[Path] = []
+    with context.progress.task(label, len(docs), done) as advance:
+        for part, name in zip(ranges, names, strict=True):
+            fresh = not build.has_shard(name)
+            shards.append(build.shard(name, lambda path, part=part: write(docs.texts(part), path)))  # type: ignore[misc]
+            if fresh:
+                advance(len(part))
+    return shards

@@ -21,12 +21,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.models.lucene.jvm import java_class
+from irkit.models.lucene.jvm import java_class, java_list
 
 HIT = np.dtype([("score", ">f4"), ("doc", ">i4")])
 """A hit as ``encode`` writes it: Java's byte order."""
-
-_CALL = "([Ljava/lang/Object;)Ljava/lang/Object;"
 
 
 def decode(results: Sequence[bytes]) -> NDArray[Any]:
@@ -73,7 +71,7 @@ class Search:
             .insertArguments(handle, 1, number)
             .invokeWithArguments
         )
-        return lambda query: bytes(call(query, signature=_CALL).tostring())
+        return lambda query: bytes(call(java_list([query])).tostring())
 
 
 class _types:  # noqa: N801

@@ -15,7 +15,14 @@ from typing import Any
 from irkit.core.errors import DataError
 from irkit.data.docstore import DocStore
 from irkit.models.lucene.analysis import AnalyzerName, analyzer
-from irkit.models.lucene.jvm import anserini_version, in_threads, java_class, java_failures, java_text
+from irkit.models.lucene.jvm import (
+    anserini_version,
+    in_threads,
+    java_class,
+    java_failures,
+    java_list,
+    java_text,
+)
 from irkit.store import Build, Recipe
 
 FOLDER = "lucene"
@@ -202,7 +209,7 @@ def _merge(path: Path, shards: list[Path], how: AnalyzerName) -> None:
     writer = _writer(path, how, java_class("org.apache.lucene.index.LogDocMergePolicy")())
     try:
         if segments:
-            writer.addIndexes(segments, signature="([Lorg/apache/lucene/index/CodecReader;)J")
+            _add_indexes().invokeWithArguments(java_list([writer, *segments]))
     except BaseException:
         writer.rollback()
         raise
@@ -211,5 +218,15 @@ def _merge(path: Path, shards: list[Path], how: AnalyzerName) -> None:
         reader.close()
 
 
-def _items(java_list: Any) -> list[Any]:
-    return [java_list.get(i) for i in range(java_list.size())]
+def _add_indexes() -> Any:
+    """Return IndexWriter.addIndexes(CodecReader...) as a method handle: pyjnius would take addIndexes(Directory...)."""
+    named = java_class("java.lang.Class").forName
+    kind = java_class("java.lang.invoke.MethodType").methodType(
+        java_class("java.lang.Long").TYPE, named("[Lorg.apache.lucene.index.CodecReader;")
+    )
+    public = java_class("java.lang.invoke.MethodHandles").publicLookup()
+    return public.findVirtual(named("org.apache.lucene.index.IndexWriter"), "addIndexes", kind)
+
+
+def _items(items: Any) -> list[Any]:
+    return [items.get(i) for i in range(items.size())]

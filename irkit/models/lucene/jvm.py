@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -136,6 +136,14 @@ def in_threads(work: Callable[[int], T], threads: int, stop: threading.Event) ->
         except BaseException:
             stop.set()  # before the pool waits for them
             raise
+
+
+def java_list(items: Iterable[Any]) -> Any:
+    """Return a java.util.ArrayList of Java objects."""
+    result = java_class("java.util.ArrayList")()
+    for item in items:
+        result.add(item)
+    return result
 
 
 def java_text(text: str) -> str:

@@ -1,0 +1,19 @@
+"""The words of the synthetic collection, from ``words.txt``."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+
+def words() -> dict[str, list[str]]:
+    """Return the word lists by section: nouns, adjectives, things, first names, last names.
+
+    No two words of the file share a Porter or English Snowball stem, so that a noun matches itself alone.
+    """
+    sections = dict[str, list[str]]()
+    for line in files("irkit.data").joinpath("words.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            sections[line.strip("[]")] = []
+        elif line and not line.startswith("#"):
+            sections[next(reversed(sections))] += line.split()
+    return sections
