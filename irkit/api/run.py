@@ -170,6 +170,7 @@ def _stage_time(
         seconds=trace.seconds,
         prepare_seconds=trace.prepare_seconds,
         queries=trace.queries,
+        timed_queries=trace.computed,
         cached_queries=trace.stored,
         artifact_bytes=trace.artifact_bytes,
         notes=trace.notes,

@@ -117,7 +117,7 @@ def _faiss() -> Row:
 
 
 def _java() -> Row:
-    from irkit.models.lucene.jvm import java_info
+    from irkit.models.lucene.java import java_info
 
     try:
         return "java", str(java_info()), ""

@@ -24,6 +24,14 @@ KEYS = ("name", "description", "collections", "metrics", "pipelines", "baseline"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,99}")
 """Names of experiments and pipelines become names of folders and files."""
 
+_EXAMPLES = {
+    "name": "for example: name: first",
+    "collections": "for example: collections: [beir/scifact/test]",
+    "metrics": "for example: metrics: [ndcg@10]",
+    "pipelines": "for example: pipelines: {bm25: [{bm25: {k: 100}}]}",
+}
+_EXPECTED = "for example: expected: {bm25: {ndcg@10: 0.679}}"
+
 Expected = Mapping[str, Mapping[str, Mapping[str, float]]]
 """collection -> pipeline -> metric -> value."""
 
@@ -86,6 +94,7 @@ class Experiment:
             data["expected"] = {
                 c: {p: dict(m) for p, m in pipelines.items()} for c, pipelines in self.expected.items()
             }
+        if self.expected or self.tolerance != type(self).tolerance:
             data["tolerance"] = self.tolerance
         return dump_yaml(data)
 
@@ -99,7 +108,9 @@ def load_experiment(path: FilePath, settings: Sequence[str] = ()) -> Experiment:
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
-        raise ConfigError.of(f"not UTF-8 text: {error}", where=str(path)) from error
+        line = error.object.count(b"\n", 0, error.start) + 1
+        message = f"not UTF-8 text: byte {error.object[error.start]:#04x} cannot be read"
+        raise ConfigError.of(message, where=f"{path}:{line}", hint="save the file as UTF-8") from error
     except OSError as error:
         raise ConfigError.of(
             f"cannot be read: {error.strerror}", where=str(path), hint="check the path"
@@ -143,24 +154,32 @@ class _ExperimentReader:
                 self.fail((key,), f"unknown key {key!r}", nearest(key, KEYS))
         for key in ("name", "collections", "metrics", "pipelines"):
             if data.get(key) in (None, [], {}, ""):
-                self.fail((key,) if key in data else (), f"the key {key!r} is missing or empty")
+                self.fail(
+                    (key,) if key in data else (), f"the key {key!r} is missing or empty", _EXAMPLES[key]
+                )
         name = self.name(data.get("name"))
         collections = self.collections(data.get("collections"))
         metrics = self.metrics(data.get("metrics"))
         pipelines = self.pipelines(data.get("pipelines"))
+        names = self.pipeline_names()
         baseline = data.get("baseline")
-        if baseline is not None and baseline not in (data.get("pipelines") or {}):
-            self.fail(
-                ("baseline",),
-                f"there is no pipeline {baseline!r}",
-                nearest(str(baseline), list(data.get("pipelines") or {})),
-            )
+        if baseline is not None and baseline not in names:
+            self.fail(("baseline",), f"there is no pipeline {baseline!r}", nearest(str(baseline), names))
+        description = data.get("description")
+        if not isinstance(description, str | None):
+            self.fail(("description",), f"the description is text, not {description!r}", "put it in quotes")
         tolerance = self.number(("tolerance",), data.get("tolerance", 0.0005))
         expected = self.expected(data.get("expected"), collections, metrics)
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=_line))
-        description = str(data.get("description") or "")
-        return Experiment(name, collections, metrics, pipelines, description, baseline, expected, tolerance)
+        return Experiment(
+            name, collections, metrics, pipelines, description or "", baseline, expected, tolerance
+        )
+
+    def pipeline_names(self) -> list[str]:
+        """Return the names of the pipelines, good or not."""
+        pipelines = self.located.data.get("pipelines")
+        return list(pipelines) if isinstance(pipelines, dict) else []
 
     def name(self, value: Any) -> str:
         if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
@@ -218,7 +237,7 @@ class _ExperimentReader:
             self.fail(
                 ("pipelines",),
                 "'pipelines' maps names to lists of stages",
-                "for example: bm25: [{bm25: {k: 100}}]",
+                _EXAMPLES["pipelines"],
             )
             return result
         for name, steps in (value or {}).items():
@@ -242,13 +261,15 @@ class _ExperimentReader:
         if value is None:
             return {}
         path: Path = ("expected",)
+        pipelines = self.pipeline_names()
         if not isinstance(value, dict):
             self.fail(
-                path, "'expected' maps pipelines (or collections, then pipelines) to metrics and values"
+                path,
+                "'expected' maps pipelines (or collections, then pipelines) to metrics and values",
+                _EXPECTED,
             )
             return {}
-        pipelines = self.located.data.get("pipelines") or {}
-        if len(collections) == 1 and all(key in pipelines for key in value):
+        if len(collections) == 1 and all(key in pipelines for key in value) and not _deep(value):
             only = next(iter(collections))
             return {only: self.expected_scores(path, value, pipelines, metrics)}
         result = {}
@@ -261,19 +282,25 @@ class _ExperimentReader:
             result[collection] = self.expected_scores((*path, collection), scores, pipelines, metrics)
         return result
 
+    def mapping(self, path: Path, value: Any, of: str) -> dict[str, Any]:
+        if isinstance(value, dict):
+            return value
+        self.fail(path, f"expected {of}, not {value!r}", _EXPECTED)
+        return {}
+
     def expected_scores(
-        self, path: Path, value: Any, pipelines: Any, metrics: Sequence[str]
+        self, path: Path, value: Any, pipelines: Sequence[str], metrics: Sequence[str]
     ) -> dict[str, dict[str, float]]:
         result: dict[str, dict[str, float]] = {}
-        for pipeline, scores in (value if isinstance(value, dict) else {}).items():
+        for pipeline, scores in self.mapping(path, value, "pipelines with their scores").items():
             if pipeline not in pipelines:
                 self.fail(
-                    (*path, pipeline),
-                    f"there is no pipeline {pipeline!r}",
-                    nearest(pipeline, list(pipelines)),
+                    (*path, pipeline), f"there is no pipeline {pipeline!r}", nearest(pipeline, pipelines)
                 )
             result[pipeline] = {}
-            for metric, number in (scores if isinstance(scores, dict) else {}).items():
+            for metric, number in self.mapping(
+                (*path, pipeline), scores, "metrics with their values"
+            ).items():
                 here = (*path, pipeline, metric)
                 try:
                     known = str(parse_metric(metric))
@@ -312,6 +339,12 @@ def _name_of(spec: LocalSpec) -> str:
     return spec.name or (
         f"{FilePath(spec.path).name}/{spec.split}" if spec.path else FilePath(spec.docs or "").name
     )
+
+
+def _deep(value: Mapping[str, Any]) -> bool:
+    """Whether expected scores are written with their collections."""
+    parts = [part for part in value.values() if isinstance(part, dict)]
+    return any(isinstance(inner, dict) for part in parts for inner in part.values())
 
 
 def _line(problem: Problem) -> tuple[str, int]:

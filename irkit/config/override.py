@@ -37,8 +37,17 @@ def override(located: Located, setting: str) -> None:
         raise ConfigError.of(
             f"{'.'.join(map(str, path)) or 'the file'} is {here!r} and has no keys", where=source
         )
+    if isinstance(here, list) and not last.isdecimal() and isinstance(here[int(at)], dict):
+        value = {last: value}  # a step that goes by its stage's name: the value is its options
     here[at] = value
-    located.overrides[(*path, at)] = source
+    place = (*path, at)
+    for written in (
+        located.lines,
+        located.overrides,
+    ):  # what stood below is gone: an error there is the override's
+        for below in [each for each in written if each[: len(place)] == place]:
+            del written[below]
+    located.overrides[place] = source
 
 
 def _split(name: str, data: Any) -> list[str]:
@@ -62,19 +71,20 @@ def _descend(here: Any, key: str, source: str) -> tuple[Path, Any]:
         if isinstance(here[index], str):  # a step written as its name alone: give it options to set
             here[index] = {here[index]: {}}
         item = here[index]
-        if key.isdigit():
+        if key.isdecimal():
             return (index,), item
-        if item[key] is None:
+        if item[key] is None:  # a step whose name has a colon and no options
             item[key] = {}
         return (index, key), item[key]
     raise ConfigError.of(f"there is nothing below {here!r}", where=source)
 
 
 def _index(items: list[Any], key: str, source: str) -> int:
-    if key.isdigit() and int(key) < len(items):
+    if key.isdecimal() and int(key) < len(items):
         return int(key)
     found = [i for i, item in enumerate(items) if item == key or (isinstance(item, dict) and key in item)]
     if len(found) == 1:
         return found[0]
     problem = f"{len(found)} items are named {key!r}: use a number" if found else f"there is no item {key!r}"
-    raise ConfigError.of(problem, where=source, hint=f"items are numbered 0 to {len(items) - 1}")
+    hint = f"items are numbered 0 to {len(items) - 1}" if items else "the list is empty"
+    raise ConfigError.of(problem, where=source, hint=hint)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
@@ -10,12 +11,16 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+from ruamel.yaml.reader import ReaderError
 
 from irkit.core.errors import ConfigError, Problem
 
 Path = tuple[str | int, ...]
 
 _MAX_NODES = 100_000  # an experiment has hundreds; aliases inside aliases can mean billions
+_MAX_DEPTH = 100  # an alias can contain itself
+_TIMESTAMP = "tag:yaml.org,2002:timestamp"  # YAML 1.1's; in YAML 1.2 a date is text
+_MERGE = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{tag}" for tag in ("null", "bool", "int", "float", "str", "map", "seq")}
 
 
@@ -62,8 +67,18 @@ def parse_yaml(text: str, source: str) -> Located:
         message = " ".join(str(part) for part in (error.context, error.problem) if part)
         hint = "check indentation, quotes and brackets on this line and the one above"
         raise ConfigError.of(f"not valid YAML: {message}", where=where, hint=hint) from error
+    except ReaderError as error:
+        where = f"{source}:{text.count(chr(10), 0, error.position) + 1}"
+        message = f"not valid YAML: the character {chr(error.character)!r} is not allowed"
+        raise ConfigError.of(
+            message, where=where, hint="remove it, or write it as an escape in double quotes"
+        ) from error
     except YAMLError as error:
         raise ConfigError.of(f"not valid YAML: {error}", where=source) from error
+    except RecursionError as error:
+        raise ConfigError.of(
+            "nested too deeply", where=source, hint="close the brackets that were opened"
+        ) from error
     located = Located(None, source)
     if root is not None:
         located.data = _Reader(loader, located).read(root, ())
@@ -78,7 +93,17 @@ class _Reader:
         self.count += 1
         self.located.lines.setdefault(path, node.start_mark.line + 1)
         if self.count > _MAX_NODES:
-            raise self.error(node, f"more than {_MAX_NODES} values once its aliases are expanded")
+            raise self.error(
+                node, f"more than {_MAX_NODES} values once its aliases are expanded", "write the values out"
+            )
+        if len(path) > _MAX_DEPTH:
+            raise self.error(
+                node,
+                f"nested more than {_MAX_DEPTH} deep",
+                "does an alias (*name) stand inside its own anchor?",
+            )
+        if str(node.tag) == _TIMESTAMP:
+            return str(node.value)
         if str(node.tag) not in _PLAIN_TAGS:
             raise self.error(
                 node,
@@ -94,9 +119,12 @@ class _Reader:
     def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
+            if str(key_node.tag) == _MERGE:
+                raise self.error(key_node, "merge keys (<<) are not part of YAML 1.2", "write the values out")
             key = self.scalar(key_node) if isinstance(key_node, ScalarNode) else None
             if not isinstance(key, str | int | float) or isinstance(key, bool):
-                raise self.error(key_node, f"the key {key_node.value!r} is not text", "put the key in quotes")
+                shown = repr(key_node.value) if isinstance(key_node, ScalarNode) else "of brackets"
+                raise self.error(key_node, f"the key {shown:.60} is not text", "put the key in quotes")
             key = str(key_node.value)
             if key in result:
                 first = self.located.lines[(*path, key)]
@@ -109,9 +137,15 @@ class _Reader:
 
     def scalar(self, node: ScalarNode) -> Any:
         try:
-            return self.loader.constructor.construct_object(node)
+            value = self.loader.constructor.construct_object(node)
         except (ValueError, YAMLError) as error:
-            raise self.error(node, f"cannot read the value {node.value!r}: {error}") from error
+            message = f"cannot read the value {node.value!r:.60}: {error}"
+            raise self.error(node, message, "put text in quotes") from error
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.error(
+                node, f"{node.value} is not a number that can be used here", "write a finite number"
+            )
+        return value
 
     def error(self, node: Node, message: str, hint: str | None = None) -> ConfigError:
         return ConfigError.of(message, where=f"{self.located.source}:{node.start_mark.line + 1}", hint=hint)

@@ -6,6 +6,7 @@ import hashlib
 from array import array
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -53,14 +54,16 @@ def build_docs(table: Table[Document], build: Build, on_progress: OnProgress | N
     if not ids:
         raise DataError.of("there is no document", where=table.origin)
     order = sorted(range(len(ids)), key=ids.__getitem__)  # by the bytes of the UTF-8 form; stable
-    for first, second in zip(order, order[1:], strict=False):
+    for first, second in pairwise(order):
         if ids[first] == ids[second]:
             message = f"the document id {ids[first].decode()!r} appears twice"
             hint = f"the first is at {table.at(numbers[first])}; give every document an id of its own"
             raise DataError.of(message, where=table.at(numbers[second]), hint=hint)
     if on_progress:
         on_progress("documents", len(ids), len(ids))
-    np.save(build.path("bounds.npy"), np.frombuffer(bounds, np.int64).reshape(-1, 4)[order], allow_pickle=False)
+    np.save(
+        build.path("bounds.npy"), np.frombuffer(bounds, np.int64).reshape(-1, 4)[order], allow_pickle=False
+    )
     content = DocStore(build.path("text.bin").parent).content()
     return {"count": len(ids), "content": content, "warnings": odd.found}
 
@@ -105,12 +108,17 @@ def build_topics(source: Source, docs: DocStore, content: str, build: Build) -> 
                 odd.add("judgement of a query that does not exist", f"{qrels_table.near(number)} {qid!r}")
     if not judged.keys() & rows.keys():
         example = f"judgements are of queries like {next(iter(judged))!r}, queries have ids like {next(iter(rows))!r}"
-        raise DataError.of(f"no query has a judgement: {example}", where=qrels_table.origin, hint=f"compare with {topics_table.origin}")
+        raise DataError.of(
+            f"no query has a judgement: {example}",
+            where=qrels_table.origin,
+            hint=f"compare with {topics_table.origin}",
+        )
     kept = [topic for qid, topic in rows.items() if not source.judged_only or qid in judged]
 
     qrels = _qrels([judged.get(topic.qid, {}) for topic in kept], codes, odd, qrels_table)
     exclude = tuple(
-        codes.known([*topic.excluded, *excluded.get(topic.qid, ())], odd, source.policy, topic.qid) for topic in kept
+        codes.known([*topic.excluded, *excluded.get(topic.qid, ())], odd, source.policy, topic.qid)
+        for topic in kept
     )
     queries = Queries(
         tuple(topic.qid for topic in kept),
@@ -118,7 +126,11 @@ def build_topics(source: Source, docs: DocStore, content: str, build: Build) -> 
         exclude if any(len(of_query) for of_query in exclude) else (),
     )
     save_topics(build.path("topics.json").parent, queries, qrels)
-    return {"content": content, "fingerprint": _fingerprint(content, queries, qrels, source.policy), "warnings": odd.found}
+    return {
+        "content": content,
+        "fingerprint": _fingerprint(content, queries, qrels, source.policy),
+        "warnings": odd.found,
+    }
 
 
 class _Codes:
@@ -194,14 +206,21 @@ def _qrels(judged: list[_Gains], codes: _Codes, odd: Oddities, table: Table[Judg
     total = sum(map(len, judged))
     if lacking.total() == total:
         message = f"the collection has none of the {len(lacking)} judged documents, such as {min(lacking)!r}"
-        raise DataError.of(message, where=table.origin, hint="are these the judgements of another collection?")
+        raise DataError.of(
+            message, where=table.origin, hint="are these the judgements of another collection?"
+        )
     unknown = tuple(sorted(lacking, key=str.encode))
     beyond = {docno: codes.count + i for i, docno in enumerate(unknown)}
     doc, gain = np.empty(total, np.int32), np.empty(total, np.int32)
     offsets = offsets_of([len(gains) for gains in judged])
-    for start, gains in zip(offsets.tolist(), judged, strict=False):
-        pairs = sorted((beyond[docno] if docno in beyond else codes.find(docno), g) for docno, (_, g) in gains.items())
-        for place, (code, value) in enumerate(pairs, start):
+    for start, gains in zip(
+        offsets.tolist(), judged, strict=False
+    ):  # offsets has one more: where the last query ends
+        pairs = list[tuple[int, int]]()
+        for docno, (_, value) in gains.items():
+            known = codes.find(docno)
+            pairs.append((beyond[docno] if known is None else known, value))
+        for place, (code, value) in enumerate(sorted(pairs), start):
             doc[place], gain[place] = code, value
     return Qrels(offsets, doc, gain, unknown)
 
@@ -220,4 +239,3 @@ def _fingerprint(content: str, queries: Queries, qrels: Qrels, policy: EvalPolic
             "policy": policy.model_dump(mode="json"),
         }
     )
-

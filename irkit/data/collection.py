@@ -81,7 +81,9 @@ class Qrels:
         wanted = _pair(query, doc)
         if not len(self.doc):
             return np.zeros(len(wanted), np.int32), np.zeros(len(wanted), np.bool_)
-        keys = _pair(np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.doc)  # ascending, as doc is within a query
+        keys = _pair(
+            np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.doc
+        )  # ascending, as doc is within a query
         at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
         judged = keys[at] == wanted
         return np.where(judged, self.gain[at], 0).astype(np.int32), judged

@@ -117,10 +117,12 @@ class DocStore:
         return np.argsort(self._bounds[:, 0], kind="stable")
 
     def content(self) -> str:
-        """Return the SHA-256 over all documents in the order of codes: the lengths of id, title and body (int64), then their bytes."""
+        """Return the SHA-256 over all documents by code: the lengths of id, title and body (int64), then their bytes."""
         digest = hashlib.sha256()
         for bounds in self._bounds:
-            digest.update(np.diff(bounds).astype("<i8").tobytes() + self._blob[int(bounds[0]) : int(bounds[3])])
+            digest.update(
+                np.diff(bounds).astype("<i8").tobytes() + self._blob[int(bounds[0]) : int(bounds[3])]
+            )
         return digest.hexdigest()
 
     def __iter__(self) -> Iterator[str]:

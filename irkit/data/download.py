@@ -73,5 +73,7 @@ def verify(path: Path, digest: str, *, hint: str) -> None:
         while block := file.read(_BLOCK):
             found.update(block)
     if found.hexdigest() != digest:
-        message = f"the content is not the published one: digest {found.hexdigest()[:12]}, expected {digest[:12]}"
+        message = (
+            f"the content is not the published one: digest {found.hexdigest()[:12]}, expected {digest[:12]}"
+        )
         raise DataError.of(message, where=str(path), hint=hint)

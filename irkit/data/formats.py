@@ -18,7 +18,7 @@ _TEXT = ("text", "contents", "body", "query")
 
 
 def documents(path: Path) -> Table[Document]:
-    """Return the documents of a file: JSON Lines with ``_id``, ``title``, ``text``; lines ``id <tab> [title <tab>] text``; or TREC text.
+    """Return the documents of a file: JSON Lines (``_id``, ``title``, ``text``), ``id <tab> [title <tab>] text``, or TREC text.
 
     Raises:
         DataError: on opening or while its rows are read, with ``file:line``.
@@ -73,9 +73,13 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             message = f"the line is not valid JSON: {error}"
-            raise DataError.of(message, where=f"{path}:{number}", hint="one JSON object a line, nothing else") from error
+            raise DataError.of(
+                message, where=f"{path}:{number}", hint="one JSON object a line, nothing else"
+            ) from error
         if not isinstance(record, dict):
-            raise DataError.of(f"the line is {type(record).__name__}, not a JSON object", where=f"{path}:{number}")
+            raise DataError.of(
+                f"the line is {type(record).__name__}, not a JSON object", where=f"{path}:{number}"
+            )
         yield number, record
 
 
@@ -112,7 +116,11 @@ def _json_topics(path: Path) -> Iterator[tuple[int, Topic]]:
         where = f"{path}:{number}"
         qid = _id(_field(record, _ID), "query", where)
         metadata = record.get("metadata")
-        excluded = record.get("excluded_ids") or (metadata.get("excluded_ids") if isinstance(metadata, dict) else None) or []
+        excluded = (
+            record.get("excluded_ids")
+            or (metadata.get("excluded_ids") if isinstance(metadata, dict) else None)
+            or []
+        )
         if not isinstance(excluded, list):
             raise DataError.of("excluded_ids is not a list of document ids", where=where)
         excluded = tuple(_id(docno, "excluded document", where) for docno in excluded if docno != "N/A")
@@ -124,7 +132,11 @@ def _json_judgements(path: Path) -> Iterator[tuple[int, Judgement]]:
         where = f"{path}:{number}"
         missing = [name for name in ("query-id", "corpus-id", "score") if name not in record]
         if missing:
-            raise DataError.of(f"the judgement has no {missing[0]!r}", where=where, hint="it needs query-id, corpus-id and score")
+            raise DataError.of(
+                f"the judgement has no {missing[0]!r}",
+                where=where,
+                hint="it needs query-id, corpus-id and score",
+            )
         qid, docno = _id(record["query-id"], "query", where), _id(record["corpus-id"], "document", where)
         yield number, Judgement(qid, docno, _gain(record["score"], where))
 
@@ -137,9 +149,13 @@ def _tab_documents(path: Path) -> Iterator[tuple[int, Document]]:
     for number, columns in _columns(path):
         width = width or len(columns)
         if len(columns) != width or width not in (2, 3):
-            expected = f"{width} as the first line has" if width in (2, 3) else "2 (id, text) or 3 (id, title, text)"
+            expected = (
+                f"{width} as the first line has" if width in (2, 3) else "2 (id, text) or 3 (id, title, text)"
+            )
             message = f"the line has {len(columns)} tab-separated columns, not {expected}"
-            raise DataError.of(message, where=f"{path}:{number}", hint="replace tabs within titles and texts by spaces")
+            raise DataError.of(
+                message, where=f"{path}:{number}", hint="replace tabs within titles and texts by spaces"
+            )
         docno = check_id(columns[0], "document", f"{path}:{number}")
         yield number, Document(docno, columns[1] if width == 3 else "", columns[-1])
 
@@ -175,7 +191,10 @@ def _column_judgements(path: Path) -> Iterator[tuple[int, Judgement]]:
             message = f"the line has {len(columns)} columns{f', not {width}' if width in (3, 4) else ''}"
             hint = "a judgement is 'query-id <tab> corpus-id <tab> score' (BEIR) or 'query-id 0 docno relevance' (TREC)"
             raise DataError.of(message, where=where, hint=hint)
-        qid, docno = check_id(columns[0].strip(), "query", where), check_id(columns[-2].strip(), "document", where)
+        qid, docno = (
+            check_id(columns[0].strip(), "query", where),
+            check_id(columns[-2].strip(), "document", where),
+        )
         yield number, Judgement(qid, docno, _gain(columns[-1].strip(), where))
 
 
@@ -185,7 +204,9 @@ def _gain(value: Any, where: str) -> int:
             raise ValueError
         gain = int(value)
     except (TypeError, ValueError) as error:
-        raise DataError.of(f"the relevance {value!r} is not an integer", where=where, hint="gains are integers: 0, 1, 2, ...") from error
+        raise DataError.of(
+            f"the relevance {value!r} is not an integer", where=where, hint="gains are integers: 0, 1, 2, ..."
+        ) from error
     if not -(2**31) <= gain < 2**31:
         raise DataError.of(f"the relevance {gain} does not fit 32 bits", where=where)
     return gain

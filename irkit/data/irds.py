@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from itertools import count
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from irkit.core.errors import DataError, DependencyError, nearest
 from irkit.data.docstore import Document
@@ -37,17 +38,17 @@ class IrdsSource(Source):
         """Return the id."""
         return {"source": "ir-datasets", "id": self.name}
 
-    def docs(self, scratch: Path) -> Table[Document]:  # noqa: ARG002
+    def docs(self, scratch: Path) -> Table[Document]:
         """Return the documents: ``default_text()`` split into the title, where there is one, and the rest."""
         dataset = self._load()
         total = dataset.docs_metadata().get("count") if hasattr(dataset, "docs_metadata") else None
         return self._table("documents", dataset.docs_iter, _document, total)
 
-    def topics(self, scratch: Path) -> Table[Topic]:  # noqa: ARG002
+    def topics(self, scratch: Path) -> Table[Topic]:
         """Return the queries: their ``default_text()``."""
         return self._table("queries", self._load().queries_iter, _topic)
 
-    def qrels(self, scratch: Path) -> Table[Judgement]:  # noqa: ARG002
+    def qrels(self, scratch: Path) -> Table[Judgement]:
         """Return the judgements; relevance -100 among them means exclusion."""
         return self._table("qrels", self._load().qrels_iter, _judgement)
 
@@ -61,18 +62,32 @@ class IrdsSource(Source):
         lacking = [kind for kind in ("docs", "queries", "qrels") if not dataset.has(kind)]
         if lacking:
             inner = [name for name in ir_datasets.registry if name.startswith(f"{self.name}/")]
-            complete = [name for name in inner if all(ir_datasets.load(name).has(kind) for kind in ("docs", "queries", "qrels"))]
-            hint = f"choose one of: {', '.join(sorted(complete)[:12])}" if complete else "an experiment needs all three"
-            raise DataError.of(f"the collection has no {' and no '.join(lacking)}", where=self.name, hint=hint)
+            complete = [
+                name
+                for name in inner
+                if all(ir_datasets.load(name).has(kind) for kind in ("docs", "queries", "qrels"))
+            ]
+            hint = (
+                f"choose one of: {', '.join(sorted(complete)[:12])}"
+                if complete
+                else "an experiment needs all three"
+            )
+            raise DataError.of(
+                f"the collection has no {' and no '.join(lacking)}", where=self.name, hint=hint
+            )
         return dataset
 
     def _table(
-        self, what: str, start: Callable[[], Iterator[Any]], convert: Callable[[Any, str], Any], total: int | None = None
+        self,
+        what: str,
+        start: Callable[[], Iterator[Any]],
+        convert: Callable[[Any, str], Any],
+        total: int | None = None,
     ) -> Table[Any]:
         origin = f"{self.name} {what}"
 
         def rows() -> Iterator[tuple[int, Any]]:
-            for number, record in zip(count(1), self._reading(start)):  # noqa: B905 - the count has no end
+            for number, record in zip(count(1), self._reading(start)):
                 yield number, convert(record, f"{origin}:{number}")
 
         return Table(origin, rows, total)
@@ -83,8 +98,15 @@ class IrdsSource(Source):
             yield from start()
         except ImportError as error:
             hint = f"pip install {error.name}" if error.name else None
-            raise DependencyError.of(f"ir-datasets needs a package: {error}", where=self.name, hint=hint) from error
-        except OSError as error:  # what requests raises is an OSError too
+            raise DependencyError.of(
+                f"ir-datasets needs a package: {error}", where=self.name, hint=hint
+            ) from error
+        except (
+            OSError,
+            EOFError,
+            BadZipFile,
+            RuntimeError,
+        ) as error:  # what requests raises is an OSError too
             message = f"ir-datasets could not fetch or read it ({type(error).__name__}: {str(error)[:200]})"
             raise DataError.of(message, where=self.name, hint=self._help()) from error
 
@@ -114,13 +136,17 @@ def register_with_ir_datasets() -> None:
 def _nearest_id(name: str) -> str:
     import ir_datasets
 
-    known = list(ir_datasets.registry)
-    below = [other for other in known if other.startswith(f"{name.rsplit('/', 1)[0]}/")]
     from irkit.data.open import OWN_NAMES
 
+    known = list(ir_datasets.registry)
+    below = [other for other in known if other.startswith(f"{name.rsplit('/', 1)[0]}/")]
     hint = nearest(name, [*known, *OWN_NAMES])
     if hint.startswith("choose"):
-        hint = f"choose one of: {', '.join(sorted(below)[:12])}" if below else "the ids are listed at https://ir-datasets.com"
+        hint = (
+            f"choose one of: {', '.join(sorted(below)[:12])}"
+            if below
+            else "the ids are listed at https://ir-datasets.com"
+        )
     return f"{hint} A local collection is a mapping: {{path: my/beir-folder, split: test}}"
 
 
@@ -141,7 +167,9 @@ def _document(record: Any, where: str) -> Document:
     if not text.startswith(title):  # this set's text leaves the title out
         return Document(docno, "", text)
     rest = text[len(title) :]
-    return Document(docno, title, rest[1:] if rest[:1].isspace() else rest)  # one space or line end stands between them
+    return Document(
+        docno, title, rest[1:] if rest[:1].isspace() else rest
+    )  # one space or line end stands between them
 
 
 def _topic(record: Any, where: str) -> Topic:
@@ -149,5 +177,8 @@ def _topic(record: Any, where: str) -> Topic:
 
 
 def _judgement(record: Any, where: str) -> Judgement:
-    qid, docno = check_id(str(record.query_id), "query", where), check_id(str(record.doc_id), "document", where)
+    qid, docno = (
+        check_id(str(record.query_id), "query", where),
+        check_id(str(record.doc_id), "document", where),
+    )
     return Judgement(qid, docno, int(record.relevance))

@@ -76,7 +76,9 @@ class LimitSource(Source):
         for _, (qid, docno, gain) in table.rows():
             digest.update(f"{qid}\t{docno}\t{gain}\n".encode())
         if digest.hexdigest() != _DIGESTS[self._set]["qrels"]:
-            raise DataError.of("the judgements are not the published ones", where=str(path), hint=self._hint())
+            raise DataError.of(
+                "the judgements are not the published ones", where=str(path), hint=self._hint()
+            )
         return table
 
     def _verified(self, name: str, scratch: Path) -> Path:

@@ -50,15 +50,15 @@ class LocalSource(Source):
             "judged_only": self.judged_only,
         }
 
-    def docs(self, scratch: Path) -> Table[Document]:  # noqa: ARG002
+    def docs(self, scratch: Path) -> Table[Document]:
         """Return the documents."""
         return formats.documents(self._docs)
 
-    def topics(self, scratch: Path) -> Table[Topic]:  # noqa: ARG002
+    def topics(self, scratch: Path) -> Table[Topic]:
         """Return the queries: in a folder of several splits, all of them."""
         return formats.topics(self._topics)
 
-    def qrels(self, scratch: Path) -> Table[Judgement]:  # noqa: ARG002
+    def qrels(self, scratch: Path) -> Table[Judgement]:
         """Return the judgements."""
         return formats.judgements(self._qrels)
 
@@ -93,21 +93,31 @@ def beir_file(folder: Path, name: str) -> Path:
 
 def _splits(folder: Path) -> dict[str, Path]:
     files = sorted((folder / "qrels").glob("*.tsv*"))
-    return {path.name.removesuffix(".gz").removesuffix(".tsv"): path for path in files if path.name.endswith((".tsv", ".tsv.gz"))}
+    return {
+        path.name.removesuffix(".gz").removesuffix(".tsv"): path
+        for path in files
+        if path.name.endswith((".tsv", ".tsv.gz"))
+    }
 
 
 def _split(folder: Path, split: str) -> Path:
     splits = _splits(folder)
     if split not in splits:
-        hint = f"{nearest(split, list(splits))}" if splits else "a BEIR folder keeps its judgements in qrels/<split>.tsv"
-        raise DataError.of(f"there are no judgements for the split {split!r}", where=str(folder / "qrels"), hint=hint)
+        hint = (
+            f"{nearest(split, list(splits))}"
+            if splits
+            else "a BEIR folder keeps its judgements in qrels/<split>.tsv"
+        )
+        raise DataError.of(
+            f"there are no judgements for the split {split!r}", where=str(folder / "qrels"), hint=hint
+        )
     return splits[split]
 
 
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
-        hint = "'path' is a BEIR folder; name single files with 'docs', 'queries' and 'qrels'. Relative paths start at the experiment's folder"
+        hint = "'path' names a BEIR folder ('docs', 'queries' and 'qrels' name files); they are relative to the experiment's folder"
         raise DataError.of(f"the folder of the collection {what}", where=str(path), hint=hint)
     return path
 
@@ -115,5 +125,7 @@ def _folder(path: Path) -> Path:
 def _file(path: Path) -> Path:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError.of(f"the file {what}", where=str(path), hint="relative paths start at the experiment's folder")
+        raise DataError.of(
+            f"the file {what}", where=str(path), hint="relative paths start at the experiment's folder"
+        )
     return path

@@ -73,7 +73,9 @@ def open_collection(
     if docs is None:
         docs = _docs(source, store, on_progress)
     docstore, content = DocStore(docs.path), str(docs.meta["content"])
-    if topics and topics.meta["content"] != content:  # codes of documents that have since been built anew from other content
+    if (
+        topics and topics.meta["content"] != content
+    ):  # codes of documents that have since been built anew from other content
         store.remove(topics.path)
         topics = None
     if topics is None:

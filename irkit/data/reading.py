@@ -5,8 +5,8 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Iterator
+from io import BufferedIOBase
 from pathlib import Path
-from typing import IO
 
 from irkit.core.errors import DataError
 
@@ -14,7 +14,7 @@ _GZIP = b"\x1f\x8b"
 _BOM = b"\xef\xbb\xbf"
 
 
-def open_binary(path: Path) -> IO[bytes]:
+def open_binary(path: Path) -> BufferedIOBase:
     """Open a file, unpacked when its first bytes are gzip's, whatever its name.
 
     Raises:
@@ -41,9 +41,13 @@ def lines(path: Path) -> Iterator[tuple[int, str]]:
                 line = file.readline()
             except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 message = f"the gzip data are damaged or cut short after line {number} ({error})"
-                raise DataError.of(message, where=str(path), hint="fetch or pack the file again; check it with: gzip -t") from error
+                raise DataError.of(
+                    message, where=str(path), hint="fetch or pack the file again; check it with: gzip -t"
+                ) from error
             except OSError as error:
-                raise DataError.of(f"the file cannot be read: {error.strerror}", where=f"{path}:{number + 1}") from error
+                raise DataError.of(
+                    f"the file cannot be read: {error.strerror}", where=f"{path}:{number + 1}"
+                ) from error
             if not line:
                 return
             number += 1

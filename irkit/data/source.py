@@ -116,7 +116,9 @@ def check_id(value: str, what: str, where: str) -> str:
     unfit = _UNFIT.search(value)
     if unfit:
         message = f"the id {value!r} of the {what} has the character {unfit.group()!r}, which a TREC run file cannot hold"
-        raise DataError.of(message, where=where, hint="use ids without tabs, line ends and other control characters")
+        raise DataError.of(
+            message, where=where, hint="use ids without tabs, line ends and other control characters"
+        )
     return value
 
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from irkit.core.errors import DataError, Problem, nearest
+from irkit.core.errors import DataError, IrkitError, Problem, nearest
 from irkit.data.docstore import Document
 from irkit.data.draws import Draws
 from irkit.data.source import Judgement, Source, Table, Topic
@@ -41,7 +41,9 @@ class LimitSynthetic(BaseModel):
     pattern: Pattern = Field("dense", description="Which k of the n documents a query asks for")
     k: int = Field(2, ge=1, description="Relevant documents of each query")
     seed: int = Field(0, ge=0, description="Of names, attributes, and the random pattern")
-    queries: int | None = Field(None, ge=1, description="How many; by default 1000, or as many as the pattern allows")
+    queries: int | None = Field(
+        None, ge=1, description="How many; by default 1000, or as many as the pattern allows"
+    )
     docs: int | None = Field(None, ge=1, description="All documents, n of them relevant; by default n")
 
 
@@ -70,16 +72,19 @@ class SyntheticSource(Source):
 
     topics_identity = docs_identity
 
-    def docs(self, scratch: Path) -> Table[Document]:  # noqa: ARG002
+    def docs(self, scratch: Path) -> Table[Document]:
         """Return the documents; their ids are names of persons."""
         return Table(self.name, lambda: enumerate(self._documents(), 1), self.n_docs)
 
-    def topics(self, scratch: Path) -> Table[Topic]:  # noqa: ARG002
+    def topics(self, scratch: Path) -> Table[Topic]:
         """Return the queries ``query_0``, ``query_1``, ..."""
         asked = self._attributes[0]
-        return Table(self.name, lambda: ((i, Topic(f"query_{i - 1}", f"Who likes {a}?")) for i, a in enumerate(asked, 1)))
+        return Table(
+            self.name,
+            lambda: ((i, Topic(f"query_{i - 1}", f"Who likes {a}?")) for i, a in enumerate(asked, 1)),
+        )
 
-    def qrels(self, scratch: Path) -> Table[Judgement]:  # noqa: ARG002
+    def qrels(self, scratch: Path) -> Table[Judgement]:
         """Return the k judgements, of gain 1, of every query."""
         pairs = ((q, doc) for q, group in enumerate(self._groups) for doc in group)
         rows = [(i, Judgement(f"query_{q}", self._names[doc], 1)) for i, (q, doc) in enumerate(pairs, 1)]
@@ -111,7 +116,9 @@ class SyntheticSource(Source):
                 return [tuple(range(i * k, i * k + k)) for i in range(count)]
             case "random":
                 draws = self._draws("pattern")
-                if self._most <= 4 * count:  # nearly all groups are wanted: shuffle them, where drawing anew would take long
+                if (
+                    self._most <= 4 * count
+                ):  # nearly all groups are wanted: shuffle them, where drawing anew would take long
                     return draws.sample(list(combinations(range(n), k)), count)
                 groups = dict[tuple[int, ...], None]()
                 while len(groups) < count:
@@ -126,7 +133,7 @@ class SyntheticSource(Source):
 
     @cached_property
     def _attributes(self) -> tuple[list[str], list[str]]:
-        """The attributes that queries ask for, and those that only fill. Single words come first; then "Red Kettles" and the like."""
+        """The attributes that queries ask for, and those that only fill. Nouns come first, then "Red Gates" and the like."""
         nouns, pairs = _vocabulary()
         draws = self._draws("attributes")
         draws.shuffle(nouns)
@@ -156,32 +163,39 @@ class SyntheticSource(Source):
 
     def _check(self) -> None:
         """Refuse parameters that no collection satisfies."""
-        parameters, problems = self.parameters, list[Problem]()
-        if parameters.k > parameters.n:
-            problems.append(self._problem(f"k={parameters.k} relevant documents of n={parameters.n}", "make n at least k"))
-        elif self.n_queries > self._most:
-            message = f"queries={self.n_queries}, and the pattern {parameters.pattern} has {self._most} different groups of documents"
-            problems.append(self._problem(message, "ask for fewer queries, or raise n"))
-        if self.n_docs < parameters.n:
-            problems.append(self._problem(f"docs={self.n_docs} is less than n={parameters.n}", "docs counts all documents"))
-        lists = words()
-        if self.n_docs > (most := len(lists["first names"]) * len(lists["last names"])):
-            problems.append(self._problem(f"docs={self.n_docs}, and there are names for {most}", "ask for fewer documents"))
-        if problems:
-            raise DataError(*problems)
+        p, lists = self.parameters, words()
+        most = len(lists["first names"]) * len(lists["last names"])
+        if self.n_docs < p.n:
+            raise self._error(
+                f"docs={self.n_docs} is less than n={p.n}",
+                "docs counts all documents, the n relevant ones included",
+            )
+        if self.n_docs > most:
+            raise self._error(
+                f"docs={self.n_docs}, and there are names for {most}", "ask for fewer documents"
+            )
+        if p.k > p.n:
+            raise self._error(f"k={p.k} relevant documents of n={p.n}", "make n at least k")
+        if self.n_queries > self._most:
+            message = (
+                f"queries={self.n_queries}, and the pattern {p.pattern} has {self._most} groups of documents"
+            )
+            raise self._error(message, "ask for fewer queries, or raise n")
         nouns, pairs = _vocabulary()
         unused = max(_UNUSED, self._width)
         if self.n_queries + unused > (most := len(nouns) + len(pairs)):
-            message = f"{self.n_queries} queries and {unused} more attributes to fill {self._width} a document; there are {most}"
-            raise DataError(self._problem(message, "ask for fewer queries, or spread them over more documents"))
+            message = f"{self.n_queries} queries and {unused} more attributes to fill {self._width} a document, of {most}"
+            raise self._error(message, "ask for fewer queries, or spread them over more documents")
 
-    def _problem(self, message: str, hint: str) -> Problem:
-        return Problem(message, where=self.name, hint=hint)
+    def _error(self, message: str, hint: str) -> IrkitError:
+        return DataError.of(message, where=self.name, hint=hint)
 
 
 def _vocabulary() -> tuple[list[str], list[str]]:
     lists = words()
-    return list(lists["nouns"]), [f"{adjective} {thing}" for adjective in lists["adjectives"] for thing in lists["things"]]
+    return list(lists["nouns"]), [
+        f"{adjective} {thing}" for adjective in lists["adjectives"] for thing in lists["things"]
+    ]
 
 
 def _parse(name: str) -> LimitSynthetic:
@@ -200,5 +214,8 @@ def _parse(name: str) -> LimitSynthetic:
         return LimitSynthetic.model_validate(options)
     except ValidationError as error:
         hint = f"for example {NAME}?n=46&pattern=dense&k=2&seed=0"
-        found = [Problem(f"{item['loc'][0]}={item['input']!r}: {item['msg']}", where=name, hint=hint) for item in error.errors()]
+        found = [
+            Problem(f"{item['loc'][0]}={item['input']!r}: {item['msg']}", where=name, hint=hint)
+            for item in error.errors()
+        ]
         raise DataError(*found) from error

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import offsets_of
@@ -17,7 +19,7 @@ def save_topics(folder: Path, queries: Queries, qrels: Qrels) -> None:
     record = {"qid": queries.qid, "text": queries.text, "unknown": qrels.unknown}
     (folder / "topics.json").write_text(json.dumps(record), encoding="utf-8")
     excluded = queries.exclude or (np.zeros(0, np.int32),) * len(queries)
-    arrays = {
+    arrays: dict[str, NDArray[Any]] = {
         "qrels_offsets": qrels.offsets,
         "qrels_doc": qrels.doc,
         "qrels_gain": qrels.gain,

@@ -17,6 +17,16 @@ _TEXT = re.compile(r"<TEXT\b[^<>]*>(.*?)</TEXT>", re.I | re.S)
 _DOCNO = re.compile(r"<DOCNO>(.*?)</DOCNO>", re.I | re.S)
 _NUMBER = re.compile(r"<num>\s*(?:Number:)?\s*([^<\n]*)", re.I)
 _TOPIC = re.compile(r"<title>\s*(?:Topic:)?\s*([^<]*)", re.I)
+_AROUND = (
+    "<?",
+    "<!",
+    "<root",
+    "</root",
+    "<topics",
+    "</topics",
+    "<docs",
+    "</docs",
+)  # what may stand around documents
 
 
 def trec_documents(path: Path) -> Iterator[tuple[int, Document]]:
@@ -55,21 +65,33 @@ def _blocks(path: Path, tag: str) -> Iterator[tuple[int, str]]:
     opening, closing = f"<{tag}>", f"</{tag}>"
     start, block = 0, list[str]()
     for number, line in lines(path):
-        lower = line.strip().lower()
-        if not start:
-            if not lower.startswith(opening):
-                if lower and not lower.startswith(("<?", "<!", "<root", "</root", "<topics", "</topics", "<docs", "</docs")):
-                    raise DataError.of(f"{line.strip()[:40]!r} stands outside of {opening} ... {closing}", where=f"{path}:{number}")
-                continue
-            start, line = number, line.strip()[len(opening) :]
-            lower = line.lower()
-        elif lower.startswith(opening):
-            raise DataError.of(f"a second {opening} before {closing}", where=f"{path}:{number}", hint=f"the first is at line {start}")
-        if lower.endswith(closing):
-            block.append(line.rstrip()[: -len(closing)])
+        text = line.strip()
+        opens = text.lower().startswith(opening)
+        if opens and start:
+            raise DataError.of(
+                f"a second {opening} before {closing}",
+                where=f"{path}:{number}",
+                hint=f"the first is at line {start}",
+            )
+        if opens:
+            start, text = number, text[len(opening) :]
+        elif not start:
+            if text and not text.lower().startswith(_AROUND):
+                raise DataError.of(
+                    f"{text[:40]!r} stands outside of {opening} ... {closing}", where=f"{path}:{number}"
+                )
+            continue
+        if closing in text.lower().removesuffix(closing):
+            raise DataError.of(
+                f"text after {closing} on its line", where=f"{path}:{number}", hint="begin a new line there"
+            )
+        if text.lower().endswith(closing):
+            block.append(text[: -len(closing)])
             yield start, "\n".join(block)
             start, block = 0, []
         else:
-            block.append(line)
+            block.append(text)
     if start:
-        raise DataError.of(f"{opening} without {closing}", where=f"{path}:{start}", hint="the file may be cut short")
+        raise DataError.of(
+            f"{opening} without {closing}", where=f"{path}:{start}", hint="the file may be cut short"
+        )

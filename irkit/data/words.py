@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 
 
-def words() -> dict[str, list[str]]:
+@cache
+def words() -> Mapping[str, tuple[str, ...]]:
     """Return the word lists by section: nouns, adjectives, things, first names, last names.
 
     No two words of the file share a Porter or English Snowball stem, so that a noun matches itself alone.
@@ -16,4 +19,4 @@ def words() -> dict[str, list[str]]:
             sections[line.strip("[]")] = []
         elif line and not line.startswith("#"):
             sections[next(reversed(sections))] += line.split()
-    return sections
+    return {name: tuple(listed) for name, listed in sections.items()}

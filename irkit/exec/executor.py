@@ -12,7 +12,7 @@ from irkit.core.errors import DataError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.exec.keys import Namer
-from irkit.exec.results import Result, gather, join, read_result, write_result
+from irkit.exec.results import Result, gather, join, read_keys, read_result, write_result
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node, merged
 from irkit.pipeline.stage import Batch, Stage
@@ -24,9 +24,10 @@ class Trace:
     """What the results of one node cost, when they were computed.
 
     Attributes:
-        seconds: of ``run``, over the queries that were computed.
+        seconds: of ``run``, over the ``computed`` queries.
         prepare_seconds: of ``prepare``: models loaded, indexes opened or built.
         queries: how many queries the results cover.
+        computed: how many of them were computed then; the others came from earlier results.
         stored: how many of them the store had before this run.
         artifact_bytes: of the indexes and vectors that the stage opens.
         notes: what the stage decided: device, dtype, batch size.
@@ -35,6 +36,7 @@ class Trace:
     seconds: float
     prepare_seconds: float
     queries: int
+    computed: int
     stored: int
     artifact_bytes: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
@@ -88,6 +90,7 @@ class Executor:
                         meta["seconds"],
                         meta["prepare_seconds"],
                         queries,
+                        int(meta["computed"]),
                         stored,
                         meta["artifact_bytes"],
                         dict(meta["notes"]),
@@ -110,7 +113,6 @@ class Executor:
         inputs = [
             self._result(each) for each in node.inputs
         ]  # before this node's lock is taken: locks follow the graph
-        chunks: list[Artifact] = []
 
         def write(build: Build) -> dict[str, Any]:
             keys = self.namer.query_keys
@@ -128,16 +130,19 @@ class Executor:
                         meta["seconds"] += seconds
                         parts.append((rows, result))
                         if len(missing) > node.stage.chunk:
-                            chunks.append(self._keep_chunk(node, rows, result))
+                            self._keep_chunk(node, rows, result)
                         advance(len(rows))
                 meta["notes"] = dict(context.notes)
             write_result(build, join(parts, self._source), keys)
             self._stored_before[node] = len(known)
-            return {**meta, "queries": len(keys), "artifact_bytes": self._artifact_bytes(node.stage)}
+            counts = {"queries": len(keys), "computed": len(missing)}
+            return {**meta, **counts, "artifact_bytes": self._artifact_bytes(node.stage)}
 
         artifact = self.context.store.get(recipe, write)
-        for chunk in chunks:
-            self.context.store.remove(chunk.path)
+        held = set(self.namer.query_keys)
+        for sibling in list(self.context.store.siblings(recipe)):
+            if sibling.meta.get("chunk") and held.issuperset(read_keys(sibling)):  # of this run or of a killed one
+                self.context.store.remove(sibling.path)
         self._release(node.stage)
         return artifact
 
@@ -167,7 +172,7 @@ class Executor:
             )
         return result, seconds
 
-    def _keep_chunk(self, node: Node, rows: list[int], result: Result) -> Artifact:
+    def _keep_chunk(self, node: Node, rows: list[int], result: Result) -> None:
         """Store the results of a chunk on their own: what a killed run had finished, the next one finds among the siblings."""
         keys = [self.namer.query_keys[row] for row in rows]
 
@@ -175,7 +180,7 @@ class Executor:
             write_result(build, result, keys)
             return {"queries": len(rows), "chunk": True}
 
-        return self.context.store.get(self.namer.recipe_for(node, keys), write)
+        self.context.store.get(self.namer.recipe_for(node, keys), write)
 
     def _prepare(self, stage: Stage) -> tuple[Any, float, Context]:
         if stage not in self._states:

@@ -1,10 +1,11 @@
 """Running a model so that the output of an input depends on that input alone.
 
-A batch is usually padded to its longest member, so the arithmetic of a text, and with it the last bits of its vector, depends on its
-companions. Here every input is padded to a width that only its own length decides (the next multiple of 16 tokens), and only inputs of
-one width share a batch. On the CPU the outputs are then bit-identical for every batch size, order and number of threads (a test
-measures it); on an accelerator the matrix library may choose another kernel for another batch size, which moves float32 outputs by
-about 1e-6 and bfloat16 ones by about 1e-2, relative to their norm.
+A batch is usually padded to its longest member, so the arithmetic of a text, and with it the last bits of
+its vector, depends on its companions. Here every input is padded to a width that only its own length decides
+(the next multiple of 16 tokens), and only inputs of one width share a batch. On the CPU the outputs are then
+bit-identical for every batch size, order and number of threads (a test measures it); on an accelerator the
+matrix library may choose another kernel for another batch size, which moves float32 outputs by about 1e-6
+and bfloat16 ones by about 1e-2, relative to their norm.
 """
 
 from __future__ import annotations
@@ -84,10 +85,11 @@ class Runner:
                 at = 0
                 while at < len(rows):
                     some = rows[at : at + self.batch_size]
-                    if width is None:
-                        batch = tokenise([part[row] for row in some])
-                    else:
-                        batch = _fit(features, some, width, layout)
+                    batch = (
+                        _fit(features, some, width, layout)
+                        if width
+                        else tokenise([part[row] for row in some])
+                    )
                     done = self._try(forward, batch, len(some))
                     if done is not None:
                         yield some + start, *done
@@ -141,7 +143,9 @@ def _fit(features: Features, rows: NDArray[np.int64], width: int, layout: Layout
         if isinstance(value, torch.Tensor) and value.shape[:1] == shape[:1]:
             taken = value[index]
             is_text = value.shape == shape
-            fitted[key] = _column(taken, width, layout, layout.pad if key == "input_ids" else 0) if is_text else taken
+            fitted[key] = (
+                _column(taken, width, layout, layout.pad if key == "input_ids" else 0) if is_text else taken
+            )
     return fitted
 
 

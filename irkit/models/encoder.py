@@ -36,13 +36,15 @@ class Ragged:
 class Encoder:
     """A loaded encoder.
 
-    Prompts, pooling, normalisation and truncation are the model's own, unless an option says otherwise. The vector of a text
-    depends on that text alone: see :mod:`irkit.models.batching` for how, and for what remains on accelerators.
+    Prompts, pooling, normalisation and truncation are the model's own, unless an option says otherwise. The
+    vector of a text depends on that text alone: see :mod:`irkit.models.batching` for how, and for what
+    remains on accelerators.
 
     Attributes:
         similarity: ``cosine`` or ``dot``, as the model says.
         dim: the dimension of its vectors (of its token vectors for a multi-vector model).
-        multi_vector: whether the checkpoint is a MultiVectorEncoder (ColBERT, XTR): it gives token vectors only.
+        multi_vector: whether the checkpoint is a MultiVectorEncoder (ColBERT, XTR): it gives token vectors
+            only.
     """
 
     def __init__(
@@ -62,7 +64,8 @@ class Encoder:
         Args:
             model: what :func:`irkit.models.resolve` found.
             dtype: of the weights and the arithmetic; vectors are returned as float32.
-            max_length: truncate texts to this many tokens; the model's own limit unless given, and never more than it.
+            max_length: truncate texts to this many tokens; the model's own limit unless given, and never
+                more than it.
             prompts: by side, what to put before every text instead of the model's own prompt; "" for nothing.
             trust_remote_code: run code that comes with the model.
             device: a torch device; the best there is unless given.
@@ -126,14 +129,16 @@ class Encoder:
         return out
 
     def tokens(self, texts: Sequence[str], side: Side, *, special: bool = True) -> Ragged:
-        """Return one vector a token, of length 1 for a bi-encoder's hidden states, as the model says for a multi-vector model.
+        """Return one vector a token, of length 1 for a bi-encoder's hidden states, as the model says for a
+        multi-vector model.
 
         Padding never appears. A text without any token has no row.
 
         Args:
             texts: the texts.
             side: whether they are queries or documents.
-            special: keep the vectors of special tokens such as [CLS] and [SEP]; a multi-vector model decides that itself.
+            special: keep the vectors of special tokens such as [CLS] and [SEP]; a multi-vector model decides
+                that itself.
 
         Raises:
             ConfigError: for ``special=False`` with a multi-vector model.

@@ -93,13 +93,12 @@ def _name(repo: str, revision: str | None) -> str:
 
 
 def _unreachable(repo: str, revision: str | None, error: Exception) -> IrkitError:
+    where = _name(repo, revision)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     hint = (
-        f"where there is a network run: irkit models pull {_name(repo, revision)}; or give the path of a local folder; "
-        "or use a model that comes from PyPI: minilm"
+        f"where there is a network run: irkit models pull {where}; "
+        "or give the path of a local folder; or use a model that comes from PyPI: minilm"
     )
     return ModelError.of(
-        f"the model is not on this machine and the hub cannot be reached: {reason}",
-        where=_name(repo, revision),
-        hint=hint,
+        f"the model is not on this machine and the hub cannot be reached: {reason}", where=where, hint=hint
     )

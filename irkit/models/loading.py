@@ -17,11 +17,12 @@ Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust_remote_code: bool) -> Any:
     """Load a model folder with the class ``kind`` of sentence-transformers.
 
-    Only files of the folder are used; nothing is asked of the network. Weights are safetensors, or pickles read by torch's
-    ``weights_only`` unpickler, which builds tensors and nothing else.
+    Only files of the folder are used; nothing is asked of the network. Weights are safetensors, or pickles
+    read by torch's ``weights_only`` unpickler, which builds tensors and nothing else.
 
     Raises:
-        ModelError: when the folder cannot be loaded, or wants to run code of its own without ``trust_remote_code``.
+        ModelError: when the folder cannot be loaded, or wants to run code of its own without
+            ``trust_remote_code``.
     """
     check_folder(model.path, trust_remote_code=trust_remote_code)
     import sentence_transformers

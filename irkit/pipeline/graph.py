@@ -27,6 +27,10 @@ class Step:
     def to_data(self) -> Any:
         """Return the YAML form: the name alone, or the name and the options that differ from the defaults."""
         options = self.stage.model_dump(mode="json", exclude_defaults=True)
+        if (
+            type(self.stage)(**options) != self.stage
+        ):  # an option left out may mean another default than its field's
+            options = self.stage.model_dump(mode="json")
         if self.of:
             options["of"] = [branch.to_data() for branch in self.of]
         return {self.stage.name: options} if options else self.stage.name
@@ -40,17 +44,26 @@ class Pipeline:
 
     @staticmethod
     def of(part: Pipeline | Stage) -> Pipeline:
-        """Return a stage as a pipeline of one step, and a pipeline or a finished sum as a plain pipeline."""
-        return Pipeline(part.steps if isinstance(part, Pipeline) else (Step(part),))
+        """Return a stage as a pipeline of one step, and a pipeline or a finished sum as a plain pipeline.
+
+        Raises:
+            TypeError: for anything else.
+        """
+        if isinstance(part, Pipeline):
+            return Pipeline(part.steps)
+        if isinstance(part, Stage):
+            return Pipeline((Step(part),))
+        what = "a weight belongs into a sum: 2 * a + b" if isinstance(part, Weighted) else repr(part)
+        raise TypeError(f"expected a pipeline or a stage: {what}")
 
     def __rshift__(self, then: Pipeline | Stage) -> Pipeline:
         return Pipeline(self.steps + Pipeline.of(then).steps)
 
     def __add__(self, other: Pipeline | Stage | Weighted | Sum) -> Sum:
-        return Sum((Weighted(self),)) + other
+        return Sum(_terms(self) + _terms(other))
 
     def __mul__(self, weight: float) -> Weighted:
-        return Weighted(self, float(weight))
+        return Weighted(Pipeline.of(self), float(weight))
 
     __rmul__ = __mul__
 
@@ -84,7 +97,7 @@ class Weighted:
     weight: float = 1.0
 
     def __add__(self, other: Pipeline | Stage | Weighted | Sum) -> Sum:
-        return Sum((self,)) + other
+        return Sum(_terms(self) + _terms(other))
 
 
 @dataclass(frozen=True)
@@ -101,10 +114,11 @@ class Sum(Pipeline):
         object.__setattr__(self, "terms", terms)
         object.__setattr__(self, "steps", (fused,))
 
-    def __add__(self, other: Pipeline | Stage | Weighted | Sum) -> Sum:
-        if isinstance(other, Sum):
-            return Sum(self.terms + other.terms)
-        return Sum((*self.terms, other if isinstance(other, Weighted) else Weighted(Pipeline.of(other))))
+
+def _terms(part: Pipeline | Stage | Weighted | Sum) -> tuple[Weighted, ...]:
+    if isinstance(part, Sum):
+        return part.terms
+    return (part if isinstance(part, Weighted) else Weighted(Pipeline.of(part)),)
 
 
 def fuse(*parts: Pipeline | Stage, **options: Any) -> Pipeline:
@@ -163,6 +177,9 @@ def compile_pipeline(pipeline: Pipeline, problems: Problems, at: Path = ()) -> N
 
 
 def _compile(pipeline: Pipeline, state: _State, problems: Problems, at: Path) -> Node | None:
+    before = (
+        state.rankings
+    )  # in a branch of a fusion: what stands before the fusion, which another branch may take up
     for index, step in enumerate(pipeline.steps):
         stage, here = step.stage, (*at, index, step.stage.name)
         upstream = _upstream(step, state, problems, here)
@@ -170,7 +187,7 @@ def _compile(pipeline: Pipeline, state: _State, problems: Problems, at: Path) ->
         if stage.produces == "queries":
             state = _State(node, state.rankings)
             continue
-        if state.rankings is not None and not _reaches(node, state.rankings):
+        if state.rankings not in (None, before) and not _reaches(node, state.rankings):
             message = f"{stage.name!r} starts anew and drops the rankings of {state.rankings.stage.name!r} before it"
             problems.append((here, message, "combine the two with fuse, or remove the first"))
         state = _State(state.queries, node)
@@ -207,7 +224,7 @@ def _upstream(step: Step, state: _State, problems: Problems, here: Path) -> tupl
     return (state.rankings,)
 
 
-def _reaches(node: Node, wanted: Node) -> bool:
+def _reaches(node: Node, wanted: Node | None) -> bool:
     return any(each == wanted for each in node.walk())
 
 

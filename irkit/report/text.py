@@ -35,7 +35,7 @@ def terminal_tables(results: Results) -> list[Table]:
         )
         table.add_column(Text("pipeline"), overflow="fold")
         for metric in scores.metrics:
-            table.add_column(Text(fmt.plain(metric)), justify="right", no_wrap=True)
+            table.add_column(Text(fmt.plain(metric)), no_wrap=True)
         with_delta = any(cell.delta is not None for row in scores.rows for cell in row.cells)
         with_mark = any(cell.expectation for row in scores.rows for cell in row.cells)
         for row in scores.rows:

@@ -11,7 +11,7 @@ from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.models.lucene.analysis import AnalyzerName
 from irkit.models.lucene.index import build_index, recipe
-from irkit.models.lucene.jvm import anserini_version
+from irkit.models.lucene.java import anserini_version
 from irkit.models.lucene.search import Searcher
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import EXECUTION, Retriever
@@ -55,17 +55,16 @@ class BM25(Retriever):
     def prepare(self, context: Context) -> State:
         """Open the index, built first where the store has none."""
         docs = context.collection.docs
-        threads = self.threads or context.runtime.threads
 
         def build(build: Build) -> Mapping[str, Any]:
             with context.progress.task("BM25 index", len(docs)) as advance:
-                return build_index(build, docs, self.analyzer, threads=threads, advance=advance)
+                return build_index(build, docs, self.analyzer, advance=advance)
 
         artifact = context.artifact(self.artifacts(context)[0], build)
         searcher = Searcher(
             artifact, self.analyzer, len(docs), k1=self.k1, b=self.b, query_side=self.query_side
         )
-        return State(searcher, threads)
+        return State(searcher, self.threads or context.runtime.threads)
 
     def search(self, queries: Queries, depth: int, state: State) -> Rankings:
         """Return the best ``depth`` documents of every query, exactly."""

@@ -39,10 +39,12 @@ class DenseState:
 
 
 class Dense(Retriever, EncoderOptions):
-    """Retrieve by the vectors of any SentenceTransformer; prompts, pooling and normalisation as the model says.
+    """Retrieve by the vectors of any SentenceTransformer; prompts, pooling and normalisation as the model
+    says.
 
-    The default index is exact, and its result the same on every device. Queries and documents are encoded so that a vector depends on
-    its own text alone; what remains on accelerators is stated in :mod:`irkit.models.batching`.
+    The default index is exact, and its result the same on every device. Queries and documents are encoded so
+    that a vector depends on its own text alone; what remains on accelerators is stated in
+    :mod:`irkit.models.batching`.
     """
 
     similarity: Literal["dot", "cosine"] | None = None
@@ -52,7 +54,7 @@ class Dense(Retriever, EncoderOptions):
     hnsw: HnswOptions = HnswOptions()
     ivf_pq: IvfPqOptions = IvfPqOptions()
 
-    def identity(self, context: Context) -> Mapping[str, Any]:  # noqa: ARG002
+    def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
         return {**self.encoder_identity(), **(faiss_identity() if self.index != "flat" else {})}
 
@@ -78,8 +80,12 @@ class Dense(Retriever, EncoderOptions):
             index = flat = Flat(vectors, device=encoder.device, threads=context.runtime.threads)
             context.notes["index"] = f"flat, exact, by {flat.library}"
         else:
-            file = context.artifact(self._index(recipe), lambda build: self._build(build, vectors)).file("index.faiss")
-            index = FaissIndex(vectors, file, threads=context.runtime.threads, hnsw=self.hnsw, ivf_pq=self.ivf_pq)
+            file = context.artifact(self._index(recipe), lambda build: self._build(build, vectors)).file(
+                "index.faiss"
+            )
+            index = FaissIndex(
+                vectors, file, threads=context.runtime.threads, hnsw=self.hnsw, ivf_pq=self.ivf_pq
+            )
             context.notes["index"] = f"{self.index}, approximate, by faiss"
         return DenseState(encoder, index, cosine)
 

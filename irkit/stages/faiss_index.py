@@ -63,15 +63,18 @@ def build_spec(kind: Literal["hnsw", "ivf-pq"], hnsw: HnswOptions, ivf_pq: IvfPq
     return {"index": kind, **ivf_pq.model_dump(include={"nlist", "m"})}
 
 
-def build_index(vectors: Floats, kind: Literal["hnsw", "ivf-pq"], hnsw: HnswOptions, ivf_pq: IvfPqOptions, to: Path) -> None:
+def build_index(
+    vectors: Floats, kind: Literal["hnsw", "ivf-pq"], hnsw: HnswOptions, ivf_pq: IvfPqOptions, to: Path
+) -> None:
     """Build an index over all rows and write it.
 
-    One thread only: with more, HNSW's graph depends on which thread came first, and k-means on how its sums were split. The seeds are
-    faiss's fixed ones. So the same vectors give the same index.
+    One thread only: with more, HNSW's graph depends on which thread came first, and k-means on how its sums
+    were split. The seeds are faiss's fixed ones. So the same vectors give the same index.
 
     Raises:
         DependencyError: when faiss is missing.
-        ConfigError: when ``ivf-pq`` cannot be trained on so few documents, or ``m`` does not divide the dimension.
+        ConfigError: when ``ivf-pq`` cannot be trained on so few documents, or ``m`` does not divide the
+            dimension.
     """
     module = faiss()
     module.omp_set_num_threads(1)
@@ -83,10 +86,16 @@ def build_index(vectors: Floats, kind: Literal["hnsw", "ivf-pq"], hnsw: HnswOpti
         nlist = ivf_pq.nlist or max(1, min(int(4 * total**0.5), total // _POINTS_PER_CENTROID))
         if total < max(256, nlist):
             hint = "use index: flat, which is exact and fast at this size"
-            raise ConfigError.of(f"ivf-pq needs at least {max(256, nlist)} documents, here are {total}", where="index", hint=hint)
+            raise ConfigError.of(
+                f"ivf-pq needs at least {max(256, nlist)} documents, here are {total}",
+                where="index",
+                hint=hint,
+            )
         if dim % ivf_pq.m:
             hint = f"choose one of {[m for m in range(1, dim + 1) if dim % m == 0]}"
-            raise ConfigError.of(f"m = {ivf_pq.m} does not divide the dimension {dim}", where="ivf_pq.m", hint=hint)
+            raise ConfigError.of(
+                f"m = {ivf_pq.m} does not divide the dimension {dim}", where="ivf_pq.m", hint=hint
+            )
         quantizer = module.IndexFlatIP(dim)
         index = module.IndexIVFPQ(quantizer, dim, nlist, ivf_pq.m, 8, module.METRIC_INNER_PRODUCT)
         index.train(np.ascontiguousarray(vectors))
@@ -99,10 +108,13 @@ def build_index(vectors: Floats, kind: Literal["hnsw", "ivf-pq"], hnsw: HnswOpti
 class FaissIndex(VectorIndex):
     """An approximate index: it finds candidates, which then get their exact scores as in exact search.
 
-    Which documents become candidates is approximate, but decided query by query: it does not depend on the batch or the threads.
+    Which documents become candidates is approximate, but decided query by query: it does not depend on the
+    batch or the threads.
     """
 
-    def __init__(self, vectors: Floats, file: Path, *, threads: int, hnsw: HnswOptions, ivf_pq: IvfPqOptions) -> None:
+    def __init__(
+        self, vectors: Floats, file: Path, *, threads: int, hnsw: HnswOptions, ivf_pq: IvfPqOptions
+    ) -> None:
         super().__init__(vectors)
         self._module, self._threads = faiss(), threads
         self._hnsw, self._ivf_pq = hnsw, ivf_pq
@@ -115,7 +127,9 @@ class FaissIndex(VectorIndex):
             return Rankings.empty(len(queries))
         module = self._module
         module.omp_set_num_threads(self._threads)
-        module.cvar.distance_compute_blas_threshold = 1 << 30  # cells are chosen query by query, whatever the batch
+        module.cvar.distance_compute_blas_threshold = (
+            1 << 30
+        )  # cells are chosen query by query, whatever the batch
         is_hnsw = hasattr(self._index, "hnsw")
         if is_hnsw:
             wanted = depth

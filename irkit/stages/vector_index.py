@@ -1,9 +1,11 @@
-"""Vector indexes: exact search with one answer on every device, and faiss's approximate ones, behind one interface.
+"""Vector indexes: exact search with one answer on every device, and faiss's approximate ones, behind one
+interface.
 
-Exact search happens in two steps. A fast one (faiss on the CPU, torch on an accelerator, in float32 and in whatever order the
-library adds) finds candidates. Then the candidates get their scores: the products of float32 numbers, exact in float64, added up in
-one fixed order, rounded once to float32. Which documents can be among the best is decided with the error bound of the first step, so
-the result is the exact one, ties at the end included, and does not depend on library, device, batch or number of threads.
+Exact search happens in two steps. A fast one (faiss on the CPU, torch on an accelerator, in float32 and in
+whatever order the library adds) finds candidates. Then the candidates get their scores: the products of
+float32 numbers, exact in float64, added up in one fixed order, rounded once to float32. Which documents can
+be among the best is decided with the error bound of the first step, so the result is the exact one, ties at
+the end included, and does not depend on library, device, batch or number of threads.
 """
 
 from __future__ import annotations
@@ -49,10 +51,12 @@ def exact_scores(query: Floats, vectors: Floats) -> Floats:
 
 
 def error_bound(query: Floats, longest: float) -> float:
-    """Bound the error of a float32 dot product with any row, in any order of addition, plus that of rounding the exact one.
+    """Bound the error of a float32 dot product with any row, in any order of addition, plus that of rounding
+    the exact one.
 
-    |fl(q.x) - q.x| <= gamma_d |q|.|x| with gamma_d = d u / (1 - d u) and u = 2^-24 (Higham, Accuracy and Stability of Numerical
-    Algorithms, 2nd ed., eq. 3.5); |q|.|x| <= ||q|| ||x||. The factor 2 covers the roundings of this calculation.
+    |fl(q.x) - q.x| <= gamma_d |q|.|x| with gamma_d = d u / (1 - d u) and u = 2^-24 (Higham, Accuracy and
+    Stability of Numerical Algorithms, 2nd ed., eq. 3.5); |q|.|x| <= ||q|| ||x||. The factor 2 covers the
+    roundings of this calculation.
     """
     unit = 2.0**-24
     steps = (len(query) + 2) * unit
@@ -88,7 +92,9 @@ class Flat(VectorIndex):
         library: ``faiss`` or ``torch``: what finds the candidates. The result is the same.
     """
 
-    def __init__(self, vectors: Floats, *, device: str = "cpu", threads: int = 1, library: str | None = None) -> None:
+    def __init__(
+        self, vectors: Floats, *, device: str = "cpu", threads: int = 1, library: str | None = None
+    ) -> None:
         """Open the index: torch on an accelerator or where faiss is missing, else faiss, unless ``library`` says."""
         super().__init__(vectors)
         self._device, self._threads = device, threads
@@ -104,16 +110,19 @@ class Flat(VectorIndex):
             return Rankings.empty(len(queries))
         wanted = min(depth + _MARGIN, total)
         approximate, rows = self._candidates(np.ascontiguousarray(queries, dtype=np.float32), wanted)
-        found = []
-        for query, near, codes in zip(queries, approximate, rows, strict=True):
-            scores = exact_scores(query, self.vectors[np.sort(codes)])
-            codes, scores = best(np.sort(codes), scores, depth)
-            if wanted < total:
-                slack = error_bound(query, self._longest)
-                if float(near.min()) + slack >= float(scores[-1]):  # a row that was not looked at may belong here
-                    codes, scores = self._all_above(query, float(scores[-1]) - slack, depth)
-            found.append((codes, scores))
+        found = [
+            self._settle(query, near, np.sort(codes), depth)
+            for query, near, codes in zip(queries, approximate, rows, strict=True)
+        ]
         return Rankings.from_lists([codes for codes, _ in found], [scores for _, scores in found])
+
+    def _settle(self, query: Floats, near: Floats, candidates: Codes, depth: int) -> tuple[Codes, Floats]:
+        """Return the best of one query, given its candidates (ascending) and their float32 scores (in any order)."""
+        codes, scores = best(candidates, exact_scores(query, self.vectors[candidates]), depth)
+        last, slack = float(scores[-1]), error_bound(query, self._longest)
+        if len(candidates) == len(self.vectors) or float(near.min()) + slack < last:
+            return codes, scores
+        return self._all_above(query, last - slack, depth)  # a row that was not looked at may belong here
 
     def _all_above(self, query: Floats, threshold: float, depth: int) -> tuple[Codes, Floats]:
         """Return the best of all rows whose float32 score reaches the threshold: many, where documents repeat."""

@@ -9,7 +9,7 @@ from irkit.models.lucene.jvm import java_class, java_text
 AnalyzerName: TypeAlias = Literal[
     "porter", "krovetz", "snowball", "none", "whitespace",
     "ar", "bn", "da", "de", "es", "fa", "fi", "fr", "hi", "hu", "id", "it", "ja", "ko",
-    "nl", "no", "pl", "pt", "ru", "sv", "te", "th", "tr", "uk", "zh",
+    "nl", "no", "pl", "pt", "ru", "sv", "te", "tr", "uk", "zh",
 ]  # fmt: skip
 """``porter`` (Anserini's default), ``krovetz``, ``snowball`` and ``none`` cut English by the Unicode standard,
 lower it, drop possessives and Lucene's 33 stop words, and differ in the stemmer. ``whitespace`` takes what stands

@@ -14,14 +14,14 @@ ours has to be shipped. In Java it would read::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.models.lucene.jvm import java_class, java_list
+from irkit.models.lucene.jvm import java_class
 
 HIT = np.dtype([("score", ">f4"), ("doc", ">i4")])
 """A hit as ``encode`` writes it: Java's byte order."""
@@ -55,23 +55,18 @@ class Search:
         self._of_query = h.filterReturnValue(search, _encode())  # (Query, int) -> byte[]
         self._of_text = h.filterArguments(self._of_query, 0, build)  # (String, int) -> byte[]
 
-    def of_texts(self, depth: int) -> Callable[[str], bytes]:
-        """Return the function from a text to the bytes of its best ``depth`` hits."""
-        return self._bound(self._of_text, depth)
+    def of_texts(self, depth: int) -> Any:
+        """Return the method handle (String) -> byte[]: from a text to its best ``depth`` hits."""
+        return _bound(self._of_text, depth)
 
-    def of_queries(self, depth: int) -> Callable[[Any], bytes]:
-        """Return the function from a Lucene query to the bytes of its best ``depth`` hits."""
-        return self._bound(self._of_query, depth)
+    def of_queries(self, depth: int) -> Any:
+        """Return the method handle (Query) -> byte[]: from a Lucene query to its best ``depth`` hits."""
+        return _bound(self._of_query, depth)
 
-    @staticmethod
-    def _bound(handle: Any, depth: int) -> Callable[[Any], bytes]:
-        number = java_class("java.lang.Integer")(depth)
-        call = (
-            java_class("java.lang.invoke.MethodHandles")
-            .insertArguments(handle, 1, number)
-            .invokeWithArguments
-        )
-        return lambda query: bytes(call(java_list([query])).tostring())
+
+def _bound(handle: Any, depth: int) -> Any:
+    number = java_class("java.lang.Integer")(depth)
+    return java_class("java.lang.invoke.MethodHandles").insertArguments(handle, 1, number)
 
 
 class _types:  # noqa: N801

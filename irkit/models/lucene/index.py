@@ -6,8 +6,8 @@ returns is exact and canonical, also at the cutoff, with no second sort."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,8 @@ from typing import Any
 from irkit.core.errors import DataError
 from irkit.data.docstore import DocStore
 from irkit.models.lucene.analysis import AnalyzerName, analyzer
-from irkit.models.lucene.jvm import (
-    anserini_version,
-    in_threads,
-    java_class,
-    java_failures,
-    java_list,
-    java_text,
-)
+from irkit.models.lucene.java import anserini_version
+from irkit.models.lucene.jvm import java_class, java_list, java_text, using_java
 from irkit.store import Build, Recipe
 
 FOLDER = "lucene"
@@ -33,7 +27,6 @@ LONGEST_ID = 32766
 """The largest number of bytes of a term in Lucene."""
 
 _BUFFER_MB = 64.0
-_WRITERS = 8
 _BATCH = 500
 
 
@@ -61,7 +54,6 @@ def build_index(
     how: AnalyzerName,
     *,
     docvectors: bool = False,
-    threads: int = 1,
     shard: int = 20_000,
     advance: Callable[[int], None] = lambda _n: None,
 ) -> Mapping[str, Any]:
@@ -72,9 +64,8 @@ def build_index(
         docs: the documents; one without text keeps its place.
         how: the analyser.
         docvectors: see :func:`recipe`.
-        threads: how many shards are written at the same time; like ``shard``, it cannot change any result.
-        shard: documents in a shard.
-        advance: told how many documents are done, those of shards found included.
+        shard: documents in a shard; it cannot change any result.
+        advance: told how many more documents are done, those in shards found included.
 
     Returns:
         The manifest's meta.
@@ -83,45 +74,28 @@ def build_index(
         StoreError: when the index cannot be written.
         DataError: for a document id longer than Lucene can hold.
     """
-    ranges = [range(start, max(start - shard, -1), -1) for start in range(len(docs) - 1, -1, -shard)]
-    shards = {f"{codes[0]}-{codes[-1]}": codes for codes in ranges}
-    stop, counting = threading.Event(), threading.Lock()
-
-    def count(n: int) -> None:
-        if stop.is_set():
-            raise _Stopped
-        with counting:
-            advance(n)
 
     def write(path: Path, codes: range) -> None:
         writer = _writer(path, how, java_class("org.apache.lucene.index.NoMergePolicy").INSTANCE)
-        _write_shard(writer, _Row(docvectors), docs, codes, count)
+        with _closing(writer):
+            row = _Row(docvectors)
+            for start in range(0, len(codes), _BATCH):
+                some = codes[start : start + _BATCH]
+                for docno, text in zip(docs.docnos(some), docs.texts(some), strict=True):
+                    writer.addDocument(row.filled(docno, text))
+                advance(len(some))
 
-    def some(first: int) -> None:
-        try:
-            for name, codes in list(shards.items())[first::workers]:
-                if build.has_shard(name):
-                    count(len(codes))
-                build.shard(name, partial(write, codes=codes))
-        except _Stopped:  # the reason comes from the thread that failed
-            return
-
-    workers = max(1, min(threads, len(shards), _WRITERS))
-    with java_failures(str(build.folder)):
-        in_threads(some, workers, stop)
-        _merge(
-            build.path(FOLDER),
-            [build.shard(name, partial(write, codes=codes)) for name, codes in shards.items()],
-            how,
-        )
-    return {
-        "documents": len(docs),
-        "lucene": str(java_class("org.apache.lucene.util.Version").LATEST.toString()),
-    }
-
-
-class _Stopped(Exception):  # noqa: N818
-    """Another shard could not be written, or the user gave up."""
+    with using_java(str(build.folder)):
+        shards = []
+        for last in range(len(docs) - 1, -1, -shard):
+            codes = range(last, max(last - shard, -1), -1)
+            name = f"{codes[0]}-{codes[-1]}"
+            if build.has_shard(name):
+                advance(len(codes))
+            shards.append(build.shard(name, partial(write, codes=codes)))
+        _merge(build.path(FOLDER), shards, how)
+        version = java_class("org.apache.lucene.util.Version").LATEST.toString()
+    return {"documents": len(docs), "lucene": str(version)}
 
 
 def directory(path: Path) -> Any:
@@ -143,13 +117,11 @@ def _writer(path: Path, how: AnalyzerName, policy: Any) -> Any:
     return java_class("org.apache.lucene.index.IndexWriter")(directory(path), config)
 
 
-def _write_shard(writer: Any, row: _Row, docs: DocStore, codes: range, count: Callable[[int], None]) -> None:
+@contextmanager
+def _closing(writer: Any) -> Iterator[None]:
+    """Commit what was written, or, after an error, nothing."""
     try:
-        for start in range(0, len(codes), _BATCH):
-            some = codes[start : start + _BATCH]
-            for docno, text in zip(docs.docnos(some), docs.texts(some), strict=True):
-                writer.addDocument(row.filled(docno, text))
-            count(len(some))
+        yield
     except BaseException:
         writer.rollback()
         raise
@@ -207,13 +179,9 @@ def _merge(path: Path, shards: list[Path], how: AnalyzerName) -> None:
     ]
     segments = [leaf.reader() for reader in readers for leaf in _items(reader.leaves())]
     writer = _writer(path, how, java_class("org.apache.lucene.index.LogDocMergePolicy")())
-    try:
+    with _closing(writer):
         if segments:
             _add_indexes().invokeWithArguments(java_list([writer, *segments]))
-    except BaseException:
-        writer.rollback()
-        raise
-    writer.close()
     for reader in readers:
         reader.close()
 

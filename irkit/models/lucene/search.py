@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from irkit.core.rankings import Rankings, offsets_of
 from irkit.models.lucene.analysis import AnalyzerName, analyze, analyzer
 from irkit.models.lucene.hits import Search, decode
 from irkit.models.lucene.index import FIELD, FOLDER, directory
-from irkit.models.lucene.jvm import in_threads, java_class, java_failures, java_text
+from irkit.models.lucene.jvm import java_class, java_list, java_text, spread, using_java
 from irkit.store import Artifact
 
 
@@ -57,38 +56,40 @@ class Searcher:
         b: float = 0.4,
         query_side: bool = False,
     ) -> None:
-        folder = artifact.file(FOLDER)
-        with java_failures(str(folder)):
-            self._reader = java_class("org.apache.lucene.index.DirectoryReader").open(directory(folder))
-        if self._reader.maxDoc() != n or self._reader.hasDeletions():
-            message = f"the index has {self._reader.numDocs()} documents, the collection {n}"
-            raise StoreError.of(message, where=str(folder), hint="remove it with: irkit store gc --broken")
-        self._where, self._last = str(folder), n - 1
-        self._analyzer = analyzer(how)
-        self._blank = (
-            self._reader.getDocCount(FIELD) == 0
-        )  # no statistics to compute with, and nothing to find
-        searcher = java_class("org.apache.lucene.search.IndexSearcher")(
-            self._reader, signature="(Lorg/apache/lucene/index/IndexReader;)V"
-        )
-        searcher.setSimilarity(java_class("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
-        if query_side:
-            generator = java_class("io.anserini.search.query.QuerySideBm25QueryGenerator")(
-                k1, b, self._reader
+        self._where, self._last = str(artifact.file(FOLDER)), n - 1
+        with using_java(self._where):
+            self._reader = java_class("org.apache.lucene.index.DirectoryReader").open(
+                directory(artifact.file(FOLDER))
             )
-        else:
-            generator = java_class("io.anserini.search.query.BagOfWordsQueryGenerator")()
-        self._search = Search(searcher, generator, self._analyzer, FIELD)
+            if self._reader.maxDoc() != n or self._reader.hasDeletions():
+                message = f"the index has {self._reader.numDocs()} documents, the collection {n}"
+                raise StoreError.of(
+                    message, where=self._where, hint="remove it with: irkit store gc --broken"
+                )
+            self._analyzer = analyzer(how)
+            self._blank = (
+                self._reader.getDocCount(FIELD) == 0
+            )  # no statistics to compute with, and nothing to find
+            searcher = java_class("org.apache.lucene.search.IndexSearcher")(
+                self._reader, signature="(Lorg/apache/lucene/index/IndexReader;)V"
+            )
+            searcher.setSimilarity(java_class("org.apache.lucene.search.similarities.BM25Similarity")(k1, b))
+            queries = "io.anserini.search.query"
+            if query_side:
+                generator = java_class(f"{queries}.QuerySideBm25QueryGenerator")(k1, b, self._reader)
+            else:
+                generator = java_class(f"{queries}.BagOfWordsQueryGenerator")()
+            self._search = Search(searcher, generator, self._analyzer, FIELD)
 
     def search(self, texts: Sequence[str], depth: int, *, threads: int = 1) -> Rankings:
         """Return the best ``depth`` documents for each text; one without a term of the index finds none."""
-        return self._run(self._search.of_texts, [java_text(text) for text in texts], depth, threads)
+        with using_java(self._where):
+            return self._run(self._search.of_texts(depth), [java_text(text) for text in texts], threads)
 
     def search_terms(
         self, queries: Sequence[Mapping[str, float]], depth: int, *, threads: int = 1
     ) -> Rankings:
-        """Return the best ``depth`` documents for queries given as weights ``w_t`` (instead of
-        ``query_side``'s).
+        """Return the best ``depth`` documents for queries given as weights ``w_t``, in place of ``query_side``'s.
 
         Args:
             queries: per query, the weight of each term as :meth:`analyze` writes it; 0 leaves the term out.
@@ -98,35 +99,24 @@ class Searcher:
         Raises:
             ValueError: for a weight that is negative or not finite.
         """
-        return self._run(
-            self._search.of_queries, [self._query(weights) for weights in queries], depth, threads
-        )
+        with using_java(self._where):
+            built = [java_list([self._query(weights)]) for weights in queries]
+            return self._run(self._search.of_queries(depth), built, threads)
 
     def analyze(self, text: str) -> list[str]:
         """Return the terms of a text, in their order."""
-        return analyze(self._analyzer, text)
+        with using_java(self._where):
+            return analyze(self._analyzer, text)
 
     def close(self) -> None:
         """Let go of the index's files."""
-        self._reader.close()
+        with using_java(self._where):
+            self._reader.close()
 
-    def _run(
-        self, search: Callable[[int], Callable[[Any], bytes]], queries: list[Any], depth: int, threads: int
-    ) -> Rankings:
+    def _run(self, function: Any, queries: list[Any], threads: int) -> Rankings:
         if self._blank or not queries:
             return Rankings.empty(len(queries))
-        workers = max(1, min(threads, len(queries)))
-        results = [b""] * len(queries)
-        one, stop = search(depth), threading.Event()
-
-        def some(first: int) -> None:
-            for row in range(first, len(queries), workers):
-                if stop.is_set():
-                    return
-                results[row] = one(queries[row])
-
-        with java_failures(self._where):
-            in_threads(some, workers, stop)
+        results = spread(function, queries, threads)
         hits = decode(results)
         offsets = offsets_of([len(result) // hits.itemsize for result in results])
         return Rankings(
@@ -136,14 +126,14 @@ class Searcher:
     def _query(self, weights: Mapping[str, float]) -> Any:
         builder = java_class("org.apache.lucene.search.BooleanQuery$Builder")()
         should = java_class("org.apache.lucene.search.BooleanClause$Occur").SHOULD
-        term, term_query = (
+        term, of_term = (
             java_class("org.apache.lucene.index.Term"),
             java_class("org.apache.lucene.search.TermQuery"),
         )
-        boost = java_class("org.apache.lucene.search.BoostQuery")
+        boosted = java_class("org.apache.lucene.search.BoostQuery")
         for text, weight in sorted(weights.items()):
             if not math.isfinite(weight) or weight < 0:
                 raise ValueError(f"the weight of the term {text!r} is {weight}")
             if weight > 0:
-                builder.add(boost(term_query(term(FIELD, java_text(text))), float(weight)), should)
+                builder.add(boosted(of_term(term(FIELD, java_text(text))), float(weight)), should)
         return builder.build()

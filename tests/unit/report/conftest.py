@@ -24,16 +24,35 @@ PIPELINES: dict[str, list[Any]] = {
     "bm25": [{"bm25": {"k": 100}}],
     "dense": [{"dense": {"model": "minilm", "k": 100}}],
     "hybrid-maxsim": [
-        {"fuse": {"method": "rrf", "of": [[{"bm25": {"k": 100}}], [{"dense": {"model": "minilm", "k": 100}}]]}},
+        {
+            "fuse": {
+                "method": "rrf",
+                "of": [[{"bm25": {"k": 100}}], [{"dense": {"model": "minilm", "k": 100}}]],
+            }
+        },
         {"maxsim": {"model": "minilm", "depth": 50}},
     ],
 }
 _LEVELS = {"bm25": 0.62, "dense": 0.60, "hybrid-maxsim": 0.68}
 _COSTS = {
     "bm25": ("bm25", "BM25, k1 0.9, b 0.4", 0.71, 5.2, 3_412_998, {"threads": 2}),
-    "dense": ("dense", "dense: minilm", 2.4, 38.9, 7_961_216, {"device": "cpu", "dtype": "float32", "batch_size": 64}),
+    "dense": (
+        "dense",
+        "dense: minilm",
+        2.4,
+        38.9,
+        7_961_216,
+        {"device": "cpu", "dtype": "float32", "batch_size": 64},
+    ),
     "fuse": ("fuse", "fuse: rrf", 0.0042, 0.0, 0, {}),
-    "maxsim": ("maxsim", "maxsim: minilm, depth 50", 41.7, 0.9, 611_204_096, {"device": "cpu", "dtype": "float32"}),
+    "maxsim": (
+        "maxsim",
+        "maxsim: minilm, depth 50",
+        41.7,
+        0.9,
+        611_204_096,
+        {"device": "cpu", "dtype": "float32"},
+    ),
 }
 _NODES = {"bm25": ["bm25"], "dense": ["dense"], "hybrid-maxsim": ["bm25", "dense", "fuse", "maxsim"]}
 

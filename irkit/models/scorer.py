@@ -1,0 +1,78 @@
+"""Cross-encoders: a query and a text, read together, become one score. Any CrossEncoder of sentence-transformers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.core.errors import ConfigError, ModelError
+from irkit.models.batching import Layout, Runner
+from irkit.models.device import pick_device
+from irkit.models.loading import Dtype, load_model
+from irkit.models.resolve import ResolvedModel
+from irkit.models.safety import model_type
+
+
+class PairScorer:
+    """A loaded cross-encoder with one output. The score of a pair depends on that pair alone."""
+
+    def __init__(
+        self,
+        model: ResolvedModel,
+        *,
+        dtype: Dtype = "float32",
+        max_length: int | None = None,
+        trust_remote_code: bool = False,
+        device: str | None = None,
+        batch_size: int = 32,
+        notes: dict[str, Any] | None = None,
+    ) -> None:
+        """Load the model; the arguments are those of :class:`irkit.models.encoder.Encoder`.
+
+        Raises:
+            ModelError: when the model is no cross-encoder, has more than one output, or cannot be loaded.
+            ConfigError: when the device is not there, or ``max_length`` is more than the model's.
+        """
+        kind = model_type(model.path) if model.path.is_dir() else "a file"
+        if kind != "CrossEncoder":
+            hint = "take a cross-encoder, such as ms-marco-minilm; encoders belong in the stages dense and maxsim"
+            raise ModelError.of(f"the model is no cross-encoder: {kind}", where=model.name, hint=hint)
+        self.name = model.name
+        self.device = pick_device(device)
+        self._model = load_model(kind, model, self.device, dtype, trust_remote_code)
+        if self._model.num_labels != 1:
+            message = f"the model has {self._model.num_labels} outputs; a reranker needs one"
+            raise ModelError.of(message, where=model.name, hint="take a model that was trained to rank")
+        own = self._model.max_seq_length
+        if max_length is not None:
+            if own is not None and max_length > own:
+                message = f"max_length {max_length} is more than the model's {own} tokens"
+                raise ConfigError.of(message, where=model.name, hint=f"leave it out, or take at most {own}")
+            self._model.max_seq_length = max_length
+        self._prompt = self._model.prompts.get(self._model.default_prompt_name or "") or None
+        notes = {} if notes is None else notes
+        notes |= {"device": self.device, "dtype": dtype, "model": model.source}
+        self._runner = Runner(self.device, batch_size, notes)
+
+    def scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
+        """Return the scores of (query, text) pairs, ``float32[n]``, after the model's own activation.
+
+        Raises:
+            ModelError: when the model gives NaN or infinity.
+        """
+        out = np.zeros(len(pairs), np.float32)
+        for rows, _, result in self._runner.run(
+            pairs,
+            Layout.of(self._model),
+            lambda part: dict(self._model.preprocess(part, prompt=self._prompt)),
+            lambda features: dict(self._model(features)),
+        ):
+            logits = result["scores"].float()
+            out[rows] = self._model.activation_fn(logits).reshape(len(rows)).cpu().numpy()
+        if not np.isfinite(out).all():
+            hint = "float16 overflows in some models: set dtype: bfloat16 or float32"
+            raise ModelError.of("the model gives scores that are not finite", where=self.name, hint=hint)
+        return out

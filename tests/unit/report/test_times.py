@@ -1,0 +1,88 @@
+"""The cost of stages: what was cached, what is shared, and how long the bars are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from irkit.report.results import Results, StageTime
+from irkit.report.times import PipelineTime, StageRow, said, stage_times
+
+
+def _time(pipeline: str = "a", position: int = 0, **changes: Any) -> StageTime:
+    fields = {
+        "collection": "c",
+        "stage": "bm25",
+        "label": "bm25",
+        "seconds": 3.0,
+        "prepare_seconds": 1.0,
+        "queries": 10,
+        "cached_queries": 0,
+        "artifact_bytes": 0,
+    }
+    return StageTime(pipeline=pipeline, position=position, **(fields | changes))
+
+
+def _pipelines(make: Callable[..., Results], *times: StageTime) -> tuple[PipelineTime, ...]:
+    (table,) = stage_times(make(stages=list(times), collections=[], pipelines={}))
+    return table.pipelines
+
+
+def _row(time: StageTime) -> StageRow:
+    return StageRow(time, None, 0, 0)
+
+
+@pytest.mark.parametrize(("cached", "word"), [(0, "none"), (1, "some"), (9, "some"), (10, "all")])
+def test_cached(cached: int, word: str) -> None:
+    assert _row(_time(cached_queries=cached)).cached == word
+
+
+def test_a_node_over_no_queries_is_not_cached() -> None:
+    assert _row(_time(queries=0)).cached == "none"
+
+
+@pytest.mark.parametrize(
+    ("cached", "timed", "seconds"),
+    [(0, None, 0.3), (4, None, 0.5), (10, None, None), (10, 6, 0.5), (0, 0, None)],
+)
+def test_time_per_query_is_over_the_queries_that_were_computed(
+    cached: int, timed: int | None, seconds: float | None
+) -> None:
+    assert _row(_time(cached_queries=cached, timed_queries=timed)).per_query == seconds
+
+
+def test_the_longest_row_fills_the_bar(make: Callable[..., Results]) -> None:
+    first, second = _pipelines(make, _time("a"), _time("b", seconds=0.5, prepare_seconds=0.5))
+    assert (first.rows[0].prepare_share, first.rows[0].run_share) == (0.25, 0.75)
+    assert (second.rows[0].prepare_share, second.rows[0].run_share) == (0.125, 0.125)
+
+
+def test_stages_are_in_order_and_shared_ones_name_the_first(make: Callable[..., Results]) -> None:
+    first, second = _pipelines(
+        make,
+        _time("a", node="n"),
+        _time("b", 1, label="last"),
+        _time("b", 0, node="n"),
+        _time("b", 2, node="m"),
+    )
+    assert [row.shared_with for row in first.rows] == [None]
+    assert [row.shared_with for row in second.rows] == ["a", None, None]
+    assert second.rows[1].time.label == "last"
+    assert second.seconds == 12
+
+
+def test_a_node_that_stands_twice_in_a_pipeline_is_paid_once(make: Callable[..., Results]) -> None:
+    (pipeline,) = _pipelines(make, _time("a", 0, node="n"), _time("a", 1, node="n"))
+    assert pipeline.rows[1].shared_with == "a"
+    assert pipeline.seconds == 4
+
+
+def test_no_cost_at_all_draws_no_bar(make: Callable[..., Results]) -> None:
+    (pipeline,) = _pipelines(make, _time(seconds=0, prepare_seconds=0))
+    assert (pipeline.rows[0].prepare_share, pipeline.rows[0].run_share) == (0, 0)
+
+
+def test_said() -> None:
+    assert [said(v) for v in (True, False, None, [1, "a"], 0.5)] == ["yes", "no", "none", "1, a", "0.5"]
