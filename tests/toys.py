@@ -290,7 +290,8 @@ def toy_collection(
     (folder / "text.bin").write_bytes(blob)
     np.save(folder / "bounds.npy", np.array(bounds, np.int64).reshape(-1, 4), allow_pickle=False)
     store = DocStore(folder)
-    rows = [sorted(filter(None.__ne__, map(store.code, (exclude or {}).get(qid, ())))) for qid in queries]  # type: ignore[type-var]
+    excluded = [[store.code(docno) for docno in (exclude or {}).get(qid, ())] for qid in queries]
+    rows = [sorted(code for code in row if code is not None) for row in excluded]
     asked = Queries(
         tuple(queries),
         tuple(queries.values()),

@@ -1,7 +1,7 @@
 """BM25 batch throughput: irkit's `bm25` stage against pyserini's own `LuceneSearcher.batch_search`.
 
 Both search the same Lucene index with the same Java, threads and k, each in its own process, in turns; the ratio is the median over
-the turns. pyserini is timed twice: until it returns (its hits are then still Java objects), and until ids and scores are Python values.
+the turns. pyserini is timed twice: until it returns (its hits are then still Java objects), and until ids and scores are Python's.
 
     python eval/bench/bm25.py --collection path/to/beir/scifact
 
@@ -24,6 +24,15 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+
+from irkit.data.docstore import DocStore
+from irkit.data.open import open_collection
+from irkit.data.spec import LocalSpec
+from irkit.models.lucene.java import anserini_version, java_info
+from irkit.models.lucene.search import Searcher
+from irkit.pipeline.context import Context
+from irkit.stages.bm25 import BM25
+from irkit.store import Artifact, Store
 
 DEPTHS = (10, 100, 1000)
 
@@ -82,10 +91,6 @@ class Worker:
 
 def serve() -> None:
     """Be irkit's worker."""
-    from irkit.data.docstore import DocStore
-    from irkit.models.lucene.search import Searcher
-    from irkit.store import Artifact
-
     setting = json.loads(sys.stdin.readline())
     docs = DocStore(Path(setting["docs"]))
     searcher = Searcher(Artifact.read(Path(setting["index"]).parent), "porter", len(docs))
@@ -103,12 +108,6 @@ def serve() -> None:
 
 def prepare(folder: Path, scratch: Path) -> dict[str, Any]:
     """Build documents and index; return what both workers need."""
-    from irkit.data.open import open_collection
-    from irkit.data.spec import LocalSpec
-    from irkit.pipeline.context import Context
-    from irkit.stages.bm25 import BM25
-    from irkit.store import Store
-
     store = Store(scratch)
     collection = open_collection(LocalSpec(path=str(folder)), store, base=Path.cwd())
     context = Context(collection, store)
@@ -133,7 +132,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument(
-        "--warm-up", type=int, default=4, help="batches before the first that counts, for every k"
+        "--warm-up", type=int, default=10, help="batches before the first that counts, for every k"
     )
     parser.add_argument(
         "--peer-python", default=sys.executable, help="the Python that has pyserini's full environment"
@@ -142,8 +141,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.serve:
         return serve()
-
-    from irkit.models.lucene.java import anserini_version, java_info
 
     os.environ["JAVA_HOME"] = str(java_info().home)  # the same Java for both
     print(

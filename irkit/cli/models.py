@@ -34,7 +34,7 @@ def list_() -> None:
 @app.command()
 def pull(name: Annotated[str, typer.Argument(help="A name of the catalogue, or a hub id.")]) -> None:
     """Fetch a model, verify it, and keep it for offline use. Does nothing when it is here already."""
-    from irkit.models.pull import pull as fetch
+    from irkit.models.fetch import pull as fetch
 
     model = fetch(name)
     typer.echo(f"{model.name}: {model.path} (licence {model.licence}, from {model.source})")

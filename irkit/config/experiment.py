@@ -269,7 +269,8 @@ class _ExperimentReader:
                 _EXPECTED,
             )
             return {}
-        if len(collections) == 1 and all(key in pipelines for key in value) and not _deep(value):
+        named = any(key in collections and key not in pipelines for key in value)
+        if len(collections) == 1 and not named and not _deep(value):
             only = next(iter(collections))
             return {only: self.expected_scores(path, value, pipelines, metrics)}
         result = {}

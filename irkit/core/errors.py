@@ -50,6 +50,10 @@ class ModelError(IrkitError):
     """A model cannot be found or loaded, or cannot do what a stage asks of it."""
 
 
+class StageError(IrkitError):
+    """A stage returned what no stage may return: a score that is not a number, a document that does not exist."""
+
+
 class StoreError(IrkitError):
     """The store cannot be read or written: damaged artifact, read-only folder, full disk."""
 

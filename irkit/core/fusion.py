@@ -22,6 +22,7 @@ What the definitions leave open, and what is done here:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -37,6 +38,8 @@ METHODS: tuple[Method, ...] = get_args(Method)
 RANK_METHODS: frozenset[Method] = frozenset({"rrf", "borda"})
 """The methods that look at ranks alone: a normalisation of scores means nothing to them."""
 
+_BLOCK = 1 << 16
+"""So many hits are fused at a time: what is written on the way stays in the processor's cache, and memory small."""
 _DOC = np.uint64(32)
 _POSITION = np.uint64(0xFFFFFFFF)
 
@@ -84,9 +87,19 @@ def fuse(
     if method in RANK_METHODS and norm != "none":
         raise ValueError(f"{method} looks at ranks, so norm {norm!r} would have no effect")
     factors = check_weights(weights, len(rankings))
-    if rrf_k < 0:
+    if not rrf_k >= 0:
         raise ValueError(f"rrf_k is {rrf_k}: it must not be negative")
+    hits = np.sum([ranking.offsets for ranking in rankings], axis=0)
+    cuts = np.unique(
+        [0, *np.searchsorted(hits, np.arange(_BLOCK, hits[-1], _BLOCK)), len(rankings[0])]
+    ).tolist()
+    blocks = [[ranking.slice(start, stop) for ranking in rankings] for start, stop in pairwise(cuts)]
+    return Rankings.concat([_fuse(block, method, norm, factors, rrf_k) for block in blocks])
 
+
+def _fuse(
+    rankings: Sequence[Rankings], method: Method, norm: Norm, factors: Sequence[float], rrf_k: float
+) -> Rankings:
     offsets, doc, first, order = _group(rankings)
     if method == "rrf":
         parts = [w / (rrf_k + 1 + r.rank.astype(np.float64)) for w, r in zip(factors, rankings, strict=True)]

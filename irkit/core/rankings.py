@@ -51,6 +51,21 @@ def offsets_of(lengths: ArrayLike) -> IntArray:
     return offsets
 
 
+class HitError(ValueError):
+    """One hit cannot be part of rankings.
+
+    Attributes:
+        query: the number of its query.
+        of: of how many queries.
+        doc: the document's code.
+        score: its score, None when the score is not what is wrong.
+    """
+
+    def __init__(self, message: str, query: int, of: int, doc: int, score: float | None = None) -> None:
+        super().__init__(f"query number {query}{message}")
+        self.query, self.of, self.doc, self.score = query, of, doc, score
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Rankings:
     """The ranked documents of Q queries.
@@ -71,8 +86,8 @@ class Rankings:
         """Make rankings from hits grouped by query, in any order within a query.
 
         Raises:
-            ValueError: for lengths that do not fit together, a negative code, a score that is not finite, or
-                a document twice in one query.
+            HitError: for a score that is not finite, or a document twice in one query.
+            ValueError: for lengths that do not fit together, or a negative code.
         """
         starts = np.ascontiguousarray(offsets, dtype=np.int64)
         codes = _codes(doc)
@@ -91,7 +106,8 @@ class Rankings:
         if not finite.all():
             at = int(np.argmin(finite))
             query = int(np.searchsorted(starts, at, side="right")) - 1
-            raise ValueError(f"query number {query}: the score of document code {codes[at]} is {scores[at]}")
+            message = f": the score of document code {codes[at]} is {scores[at]}"
+            raise HitError(message, query, len(starts) - 1, int(codes[at]), float(scores[at]))
         _refuse_duplicates(starts, codes)
         return cls.sort(starts, codes, scores)
 
@@ -180,6 +196,12 @@ class Rankings:
         counts = np.concatenate([[0], np.cumsum(keep)])[self.offsets]
         return Rankings(counts.astype(np.int64), self.doc[keep], self.score[keep])
 
+    def slice(self, start: int, stop: int) -> Rankings:
+        """Return the rankings of the queries ``start:stop``. Nothing is copied."""
+        offsets = self.offsets[start : stop + 1]
+        hits = slice(offsets[0], offsets[-1])
+        return Rankings(offsets - offsets[0], self.doc[hits], self.score[hits])
+
     def take(self, queries: ArrayLike) -> Rankings:
         """Return the rankings of the queries with these numbers, in the order given."""
         rows = row_numbers(queries, len(self))
@@ -265,4 +287,5 @@ def _refuse_duplicates(offsets: IntArray, doc: CodeArray) -> None:
     if same.any():
         at = int(np.argmax(same))
         query = int(np.searchsorted(offsets, at, side="right")) - 1
-        raise ValueError(f"query number {query} has document code {ordered[at]} more than once")
+        message = f" has document code {ordered[at]} more than once"
+        raise HitError(message, query, len(offsets) - 1, int(ordered[at]))

@@ -99,9 +99,18 @@ def evaluate(
         raise DataError.of(
             "no query has a judgement, so there is nothing to evaluate", hint="choose a split that has qrels"
         )
-    runs = _pairs(rankings.without(exclude), judged)
-    truths = _judgements(qrels, judged)
-    return {str(m): np.fromiter(map(_kernel(m), truths, runs), np.float64, len(judged)) for m in wanted}
+    kernels = {str(metric): _kernel(metric) for metric in wanted}
+    values = {name: np.zeros(len(judged)) for name in kernels}
+    columns = [(kernel, values[name]) for name, kernel in kernels.items()]
+    rankings = rankings.without(exclude)
+    buffer = np.zeros((int(rankings.lengths.max()), 2))  # ranx never looks at a run's second column
+    starts, stops = rankings.offsets[judged].tolist(), rankings.offsets[judged + 1].tolist()
+    for row, (truth, start, stop) in enumerate(zip(_judgements(qrels, judged), starts, stops, strict=True)):
+        run = buffer[: stop - start]
+        run[:, 0] = rankings.doc[start:stop]
+        for kernel, column in columns:
+            column[row] = kernel(truth, run)
+    return values
 
 
 def means(values: Mapping[str, FloatArray]) -> dict[str, float]:
@@ -114,27 +123,14 @@ def judged_queries(qrels: Qrels) -> IntArray:
     return np.flatnonzero(np.diff(qrels.offsets))
 
 
-def _pairs(rankings: Rankings, rows: IntArray) -> list[FloatArray]:
-    """Return for each query the (code, 0) rows that ranx takes for a run; it never looks at the zeros."""
-    table = np.zeros((len(rankings.doc), 2))
-    table[:, 0] = rankings.doc
-    return _split(table, rankings.offsets, rows)
-
-
 def _judgements(qrels: Qrels, rows: IntArray) -> list[FloatArray]:
     """Return for each query (code, gain) rows by gain, descending: ranx takes them for the ideal ranking."""
     query = np.repeat(np.arange(len(qrels)), np.diff(qrels.offsets))
     order = np.lexsort((qrels.doc, -qrels.gain.astype(np.int64), query))
     table = np.empty((len(qrels.doc), 2))
     table[:, 0], table[:, 1] = qrels.doc[order], qrels.gain[order]
-    return _split(table, qrels.offsets, rows)
-
-
-def _split(table: FloatArray, offsets: IntArray, rows: IntArray) -> list[FloatArray]:
-    return [
-        table[start:stop]
-        for start, stop in zip(offsets[rows].tolist(), offsets[rows + 1].tolist(), strict=True)
-    ]
+    bounds = zip(qrels.offsets[rows].tolist(), qrels.offsets[rows + 1].tolist(), strict=True)
+    return [table[start:stop] for start, stop in bounds]
 
 
 def _kernel(metric: Metric) -> Kernel:

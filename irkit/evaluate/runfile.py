@@ -11,7 +11,6 @@ id as it is written, that one is meant: files of other tools, which encode nothi
 
 from __future__ import annotations
 
-import math
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -30,7 +29,7 @@ from irkit.core.rankings import Rankings, offsets_of
 _START, _END = "# ir_metadata.start", "# ir_metadata.end"
 _UNSAFE = re.compile(r"[\s%\x00-\x20\x7f-\xa0\ufeff\ud800-\udfff]|^#")
 _MAX_PROBLEMS = 10
-_MAX_SCORE = float(np.finfo(np.float32).max)
+_TOO_LARGE = 2.0**128 - 2.0**103  # from here on a number is rounded to infinity, not to the largest float32
 
 
 class _Docs(Protocol):
@@ -148,37 +147,29 @@ def read_run(path: Path, collection: HasDocuments) -> RunFile:
     for number, line in enumerate(lines, 1):
         if line.startswith("#") or not line.strip():
             continue
-        message = ""
         columns = line.split(None, 5)
         if len(columns) < 6:
-            message, hint = f"{len(columns)} columns", "a line of a run file is: qid Q0 docno rank score tag"
+            fault = f"{len(columns)} columns", "a line of a run file is: qid Q0 docno rank score tag"
         else:
             qid, _, docno, _, number_text, tag = columns
             row, code, score = query_of[qid], doc_of[docno], _score(number_text)
             if row is None:
-                message, hint = (
-                    f"the collection has no query {qid!r}",
-                    "is the run of another collection, or of another split?",
-                )
+                fault = f"the collection has no query {qid!r}", "is the run of another collection or split?"
             elif code is None:
-                message, hint = (
-                    f"the collection has no document {docno!r}",
-                    "is the run of another collection?",
-                )
+                fault = f"the collection has no document {docno!r}", "is the run of another collection?"
             elif score is None:
-                message, hint = (
-                    f"{number_text!r} is not a finite score",
-                    "a score is a number that float32 can hold",
-                )
-            elif hits[row].setdefault(code, score) is not score:
-                message, hint = (
+                fault = f"{number_text!r} is not a finite score", "a score is a number that float32 can hold"
+            elif code in hits[row]:
+                fault = (
                     f"document {docno!r} appears again for query {qid!r}",
-                    "keep one line for each document of a query",
+                    "keep one line for each document",
                 )
-        if message:
-            problems.append(Problem(message, f"{path}:{number}", hint))
-            if len(problems) == _MAX_PROBLEMS:
-                break
+            else:
+                hits[row][code] = score
+                continue
+        problems.append(Problem(fault[0], f"{path}:{number}", fault[1]))
+        if len(problems) == _MAX_PROBLEMS:
+            break
     if problems:
         raise DataError(*problems)
     docs = np.fromiter((doc for found in hits for doc in found), np.int32)
@@ -231,7 +222,7 @@ def _score(text: str) -> float | None:
         value = float(text)
     except ValueError:
         return None
-    return value if math.isfinite(value) and abs(value) <= _MAX_SCORE else None
+    return value if abs(value) < _TOO_LARGE else None
 
 
 def _header_lines(header: Mapping[str, Any]) -> Iterator[str]:

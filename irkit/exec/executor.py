@@ -8,9 +8,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from irkit.core.errors import DataError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
+from irkit.exec.check import run_stage
 from irkit.exec.keys import Namer
 from irkit.exec.results import Result, gather, join, read_keys, read_result, write_result
 from irkit.pipeline.context import Context
@@ -133,6 +133,8 @@ class Executor:
                             self._keep_chunk(node, rows, result)
                         advance(len(rows))
                 meta["notes"] = dict(context.notes)
+            if not keys:  # only the stage knows what columns its queries have
+                parts.append(([], self._run(node, [], inputs, state)[0]))
             write_result(build, join(parts, self._source), keys)
             self._stored_before[node] = len(known)
             counts = {"queries": len(keys), "computed": len(missing)}
@@ -141,8 +143,11 @@ class Executor:
         artifact = self.context.store.get(recipe, write)
         held = set(self.namer.query_keys)
         for sibling in list(self.context.store.siblings(recipe)):
-            if sibling.meta.get("chunk") and held.issuperset(read_keys(sibling)):  # of this run or of a killed one
+            if sibling.meta.get("chunk") and held.issuperset(
+                read_keys(sibling)
+            ):  # of this run or of a killed one
                 self.context.store.remove(sibling.path)
+        self.context.store.tidy(recipe)
         self._release(node.stage)
         return artifact
 
@@ -151,26 +156,8 @@ class Executor:
             each.take(rows) for each in (inputs if node.queries else [self._source, *inputs])
         ]
         started = time.perf_counter()
-        result = node.stage.run(Batch(queries, tuple(upstream)), state)  # type: ignore[arg-type]
-        seconds = time.perf_counter() - started
-        name, wanted = node.stage.name, Rankings if node.stage.produces == "rankings" else Queries
-        if not isinstance(result, wanted):
-            raise TypeError(
-                f"the stage {name!r} returned {type(result).__name__}, it declares {wanted.__name__}"
-            )
-        if len(result) != len(rows):
-            raise DataError.of(
-                f"the stage {name!r} returned results for {len(result)} of {len(rows)} queries"
-            )
-        if (
-            isinstance(result, Rankings)
-            and len(result.doc)
-            and int(result.doc.max()) >= len(self.context.collection.docs)
-        ):
-            raise DataError.of(
-                f"the stage {name!r} returned document code {result.doc.max()}, which the collection lacks"
-            )
-        return result, seconds
+        result = run_stage(node.stage, Batch(queries, tuple(upstream)), state, self.context.collection.docs)  # type: ignore[arg-type]
+        return result, time.perf_counter() - started
 
     def _keep_chunk(self, node: Node, rows: list[int], result: Result) -> None:
         """Store the results of a chunk on their own: what a killed run had finished, the next one finds among the siblings."""

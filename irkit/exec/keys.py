@@ -19,6 +19,10 @@ from irkit.pipeline.stage import Stage
 from irkit.store import Recipe
 
 
+FORMAT = 1
+"""Of stored results and their manifests; it counts up when either changes, and older results are then not looked at."""
+
+
 class Namer:
     """Names the results of nodes on one collection."""
 
@@ -44,6 +48,7 @@ class Namer:
             if stage not in self._identities:
                 self._identities[stage] = dict(stage.identity(self.context))
             spec = {
+                "format": FORMAT,
                 "stage": stage.name,
                 "version": stage.cache_version,
                 "options": stage.meaning(),

@@ -61,6 +61,9 @@ def plan(context: Context, ends: Mapping[str, Node]) -> list[NodePlan]:
             continue
         known = {key for artifact in store.siblings(recipe) for key in read_keys(artifact)}
         missing = sum(key not in known for key in namer.query_keys)
+        if known and not missing:  # they only have to be put together
+            plans.append(NodePlan(node, label, pipelines, "stored"))
+            continue
         builds = []
         for needed in node.stage.artifacts(context) if missing else []:
             if needed.key not in promised and store.find(needed) is None:

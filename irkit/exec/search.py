@@ -7,6 +7,7 @@ from typing import Any
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
+from irkit.exec.check import run_stage
 from irkit.exec.results import Result
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node
@@ -19,6 +20,7 @@ class Searcher:
     def __init__(self, context: Context, end: Node) -> None:
         """Load and open everything that the pipeline needs."""
         self._end = end
+        self._docs = context.collection.docs
         self._states: dict[Stage, Any] = {}
         for node in end.walk():
             if node.stage not in self._states:
@@ -30,7 +32,7 @@ class Searcher:
         for node in self._end.walk():
             seen = results[node.queries] if node.queries else queries
             upstream = tuple(results[each] for each in node.upstream)
-            results[node] = node.stage.run(Batch(seen, upstream), self._states[node.stage])  # type: ignore[arg-type]
+            results[node] = run_stage(node.stage, Batch(seen, upstream), self._states[node.stage], self._docs)  # type: ignore[arg-type]
         result = results[self._end]
         if not isinstance(result, Rankings):
             raise TypeError(f"{self._end.stage.name!r} produces queries, not rankings")

@@ -22,6 +22,8 @@ from irkit.models.device import is_out_of_memory
 Features: TypeAlias = dict[str, Any]
 
 WIDTH = 16
+_ROWS = 8
+_HEADLESS = {"Transformer", "Pooling", "Normalize", "MultiVectorMask"}
 _TOKENISE = 1024
 """How many inputs are tokenised at a time."""
 
@@ -34,20 +36,26 @@ class Layout:
         left: whether it pads on the left.
         pad: the id of the padding token.
         limit: the most positions the model takes, None for no limit.
+        head: whether layers follow that multiply one vector an input, not one a token: on the CPU their last bits change with the
+            number of inputs unless that is a multiple of the vector unit's, so batches are filled up to a multiple of 8.
     """
 
     left: bool = False
     pad: int = 0
     limit: int | None = None
+    head: bool = False
 
     @classmethod
     def of(cls, model: Any) -> Layout:
         """Read it off a sentence-transformers model."""
+        from sentence_transformers import CrossEncoder
+
         tokeniser = getattr(model, "tokenizer", None)
         return cls(
             getattr(tokeniser, "padding_side", "right") == "left",
             getattr(tokeniser, "pad_token_id", None) or 0,
             model.max_seq_length,
+            isinstance(model, CrossEncoder) or not {type(module).__name__ for module in model} <= _HEADLESS,
         )
 
 
@@ -85,8 +93,9 @@ class Runner:
                 at = 0
                 while at < len(rows):
                     some = rows[at : at + self.batch_size]
+                    filled = self._filled(some, layout)
                     batch = (
-                        _fit(features, some, width, layout)
+                        _fit(features, filled, width, layout)
                         if width
                         else tokenise([part[row] for row in some])
                     )
@@ -94,6 +103,10 @@ class Runner:
                     if done is not None:
                         yield some + start, *done
                         at += len(some)
+
+    def _filled(self, rows: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
+        missing = -len(rows) % _ROWS if layout.head and self.device == "cpu" else 0
+        return np.concatenate([rows, np.repeat(rows[-1:], missing)])
 
     def _try(
         self, forward: Callable[[Features], Features], batch: Features, size: int
@@ -103,7 +116,7 @@ class Runner:
         try:
             with torch.inference_mode():
                 there = {k: v.to(self.device) if hasattr(v, "to") else v for k, v in batch.items()}
-                return there, forward(dict(there))
+                return _first(there, size), _first(forward(dict(there)), size)
         except RuntimeError as error:
             if not is_out_of_memory(error) or size == 1:
                 raise
@@ -112,6 +125,11 @@ class Runner:
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
         return None
+
+
+def _first(features: Features, size: int) -> Features:
+    """Drop the results of the inputs that filled the batch up."""
+    return {key: value[:size] if getattr(value, "ndim", 0) > 0 else value for key, value in features.items()}
 
 
 def _widths(features: Features, n: int, layout: Layout) -> Iterator[tuple[int | None, NDArray[np.int64]]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -13,6 +14,17 @@ from irkit.core.errors import StoreError
 from irkit.core.fingerprint import file_sha256, fingerprint
 
 MANIFEST = "manifest.json"
+_SEAL = "seal"
+
+
+def seal(manifest: Mapping[str, Any]) -> str:
+    """Return the text of the manifest's file: with a digest of its own, so that damage to it is seen too."""
+    plain = json.loads(json.dumps(manifest))
+    return json.dumps({**plain, _SEAL: _digest(plain)}, indent=1, sort_keys=True)
+
+
+def _digest(manifest: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -52,17 +64,20 @@ class Artifact:
         """Read the manifest of the folder ``path`` and check that its files have the sizes it promises.
 
         Raises:
-            StoreError: when the manifest cannot be read, or a file is missing or has another size.
+            StoreError: when the manifest cannot be read or was changed, or a file is missing or has another size.
         """
         hint = f"remove it with: irkit store gc --broken (it will be built again); key {path.name[:12]}"
         try:
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
-            files = manifest["files"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            sound = manifest.pop(_SEAL) == _digest(manifest)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise StoreError.of(
                 f"the manifest cannot be read: {error}", where=str(path / MANIFEST), hint=hint
             ) from error
-        for name, entry in files.items():
+        if not sound or manifest["key"] != path.name:
+            message = "the manifest is not as it was written"
+            raise StoreError.of(message, where=str(path / MANIFEST), hint=hint)
+        for name, entry in manifest["files"].items():
             try:
                 size = (path / name).stat().st_size
             except OSError as error:

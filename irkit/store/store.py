@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import shutil
 import time
@@ -18,9 +17,10 @@ from filelock import FileLock, Timeout
 
 from irkit.core.errors import StoreError
 from irkit.core.fingerprint import canonical, file_sha256
-from irkit.store.artifact import MANIFEST, Artifact, Recipe
+from irkit.store.artifact import MANIFEST, Artifact, Recipe, seal
 
 _SHARDS, _FILES = "shards", "files"
+_TRASH = ".trash-"
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,9 @@ class Build:
         return self.folder / _FILES / name
 
     def shard(self, name: str, write: Callable[[Path], None]) -> Path:
-        """Return the finished shard ``name``; when there is none yet, ``write`` makes it, a file or a folder, at the path it is given."""
+        """Return the finished shard ``name``; when there is none yet, ``write`` makes it: a file or a folder, at the
+        path that it is given.
+        """
         done = self.folder / _SHARDS / name
         if not done.exists():
             done.parent.mkdir(parents=True, exist_ok=True)
@@ -90,10 +92,16 @@ class Store:
         """
         found = self.find(recipe)
         if found is not None:
+            self._sweep(self.root / "building" / recipe.key)
             return found
         with self._writing(), self._lock(recipe):
             found = self.find(recipe)  # another process may have built it while this one waited
             return found if found is not None else self._build(recipe, builder)
+
+    def tidy(self, recipe: Recipe) -> None:
+        """Remove what killed processes left of builds of this recipe over any part, when nobody will go on with them."""
+        for folder in list((self.root / "building").glob(f"{recipe.base}-*")):
+            self._sweep(folder)
 
     def artifacts(self) -> Iterator[Artifact]:
         """Yield every finished artifact that can be read, in the order of their keys."""
@@ -115,24 +123,36 @@ class Store:
                 yield path.name, f"{name} does not have the content it was stored with"
 
     def unfinished(self) -> Iterator[tuple[Path, int]]:
-        """Yield the folder and the bytes of every build that was interrupted or is under way."""
-        for path in sorted((self.root / "building").glob("*")):
-            yield path, sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+        """Yield the folder and the bytes of every build and removal that was interrupted or is under way."""
+        for path in sorted([*self.root.glob("building/*"), *self.root.glob(f"[0-9a-f][0-9a-f]/{_TRASH}*")]):
+            yield path, sum(_size(file) for file in path.rglob("*"))
 
     def match(self, prefix: str) -> list[Path]:
         """Return the folders of the artifacts, readable or not, whose key starts with ``prefix``."""
         return [path for path in self._paths() if path.name.startswith(prefix)]
 
-    def remove(self, path: Path) -> None:
-        """Remove the folder of an artifact or of an interrupted build. A build under way elsewhere is left alone."""
+    def remove(self, path: Path) -> bool:
+        """Remove the folder of an artifact or of an interrupted build.
+
+        Returns:
+            False when another process is building it just now: then it is left alone.
+
+        Raises:
+            StoreError: when the store cannot be written.
+        """
+        key = path.name.removeprefix(_TRASH)
         with self._writing(), suppress(Timeout):
             locks = self.root / "locks"
             locks.mkdir(parents=True, exist_ok=True)
-            with FileLock(locks / f"{path.name}.lock", timeout=0):
-                trash = path.with_name(f".trash-{path.name}")
+            with FileLock(locks / f"{key}.lock", timeout=0):
+                trash = path.with_name(_TRASH + key)
+                if path != trash:
+                    _remove(trash)
+                    with suppress(FileNotFoundError):  # another process was faster
+                        path.rename(trash)
                 _remove(trash)
-                path.rename(trash)
-                _remove(trash)
+                return True
+        return False
 
     # -- inside -----------------------------------------------------------------------------------------------------------------
 
@@ -146,7 +166,12 @@ class Store:
     def _read(path: Path) -> Artifact | None:
         if not path.is_dir():
             return None
-        artifact = Artifact.read(path)
+        try:
+            artifact = Artifact.read(path)
+        except StoreError:
+            if not path.is_dir():  # another process removed it just now
+                return None
+            raise
         with suppress(OSError):  # when it was last used, for gc; a read-only store goes without
             os.utime(path / MANIFEST)
         return artifact
@@ -163,7 +188,7 @@ class Store:
         meta = builder(Build(folder))
         seconds = time.perf_counter() - started
         _sync(files)
-        manifest = {
+        manifest: dict[str, Any] = {
             "key": recipe.key,
             "kind": recipe.kind,
             "recipe": recipe.spec,
@@ -176,14 +201,20 @@ class Store:
             },
             "meta": dict(meta),
         }
-        (files / MANIFEST).write_text(json.dumps(manifest, indent=1, sort_keys=True), encoding="utf-8")
+        (files / MANIFEST).write_text(seal(manifest), encoding="utf-8")
         _sync(files / MANIFEST)
         place = self._place(recipe.key)
         place.parent.mkdir(parents=True, exist_ok=True)
         files.rename(place)
         _sync_folder(place.parent)
         _remove(folder)
-        return Artifact(place, manifest)
+        return Artifact.read(place)
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what a killed process left in ``building``, unless another one is at work there."""
+        if folder.is_dir():
+            with suppress(StoreError, OSError):  # a read-only store is as good for reading
+                self.remove(folder)
 
     @contextmanager
     def _lock(self, recipe: Recipe) -> Iterator[None]:
@@ -224,6 +255,13 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:  # its build goes on while we look
+        return 0
 
 
 def _sync(path: Path) -> None:

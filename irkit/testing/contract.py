@@ -39,7 +39,8 @@ def check_stage(
 
     Its YAML form reads back as an equal stage; it returns what it declares, for as many queries as it was given; its results are
     the same for a batch, for its queries one by one, in another order, and when it is run again; it never returns what a query
-    excludes; it accepts no queries at all.
+    excludes; a reranker, a filter or a fusion returns documents that it was given, and a filter leaves their scores as they
+    are; it accepts no queries at all.
 
     Args:
         stage: the stage, registered under its name.
@@ -63,6 +64,10 @@ def check_stage(
     state = stage.prepare(context)
     whole = _run(stage, queries, upstream, state)
     _check_result(stage, whole, queries)
+    _check_hits(stage, whole, upstream)
+    assert _same(_run(stage, queries, upstream, state), whole), (
+        f"{stage.name}: run again, it returns other results"
+    )
     for name, rows in (
         ("one by one", [[row] for row in range(len(queries))]),
         ("in reverse", [list(range(len(queries)))[::-1]]),
@@ -137,6 +142,19 @@ def _check_result(stage: Stage, result: Rankings | Queries, queries: Queries) ->
         assert len(result.doc), f"{stage.name}: it returned no hit for any query"
     else:
         assert result.qid == queries.qid, f"{stage.name}: it changed the ids of the queries"
+
+
+def _check_hits(stage: Stage, result: Rankings | Queries, upstream: tuple[Rankings, ...]) -> None:
+    if not (isinstance(result, Rankings) and upstream and stage.kind in ("reranker", "filter", "fusion")):
+        return
+    for query, (doc, score) in enumerate(result):
+        given = np.concatenate([each[query][0] for each in upstream])
+        assert np.isin(doc, given).all(), f"{stage.name}: it returned documents that it was not given"
+        if stage.kind == "filter":
+            before = dict(zip(given.tolist(), upstream[0][query][1].tolist(), strict=True))
+            assert [before[code] for code in doc.tolist()] == score.tolist(), (
+                f"{stage.name}: a filter changed scores"
+            )
 
 
 def _same(one: Rankings | Queries, other: Rankings | Queries) -> bool:

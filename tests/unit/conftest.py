@@ -15,7 +15,29 @@ from irkit.data.docstore import DocStore
 from irkit.pipeline.context import Context, Runtime
 from irkit.store import Store
 
-WORDS = "zero one two three four five six seven eight nine red green blue cat dog fish tree stone river moon sun".split()
+WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "red",
+    "green",
+    "blue",
+    "cat",
+    "dog",
+    "fish",
+    "tree",
+    "stone",
+    "river",
+    "moon",
+    "sun",
+]
 
 
 def _backbone(folder: Path, seed: int, *, labels: int | None = None) -> None:
@@ -29,7 +51,13 @@ def _backbone(folder: Path, seed: int, *, labels: int | None = None) -> None:
     tokeniser.normalizer = normalizers.Lowercase()
     tokeniser.pre_tokenizer = pre_tokenizers.Whitespace()
     tokeniser.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    special = {"pad_token": "[PAD]", "unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "mask_token": "[MASK]"}
+    special = {
+        "pad_token": "[PAD]",
+        "unk_token": "[UNK]",
+        "cls_token": "[CLS]",
+        "sep_token": "[SEP]",
+        "mask_token": "[MASK]",
+    }
     fast = PreTrainedTokenizerFast(tokenizer_object=tokeniser, model_max_length=128, **special)
     fast.save_pretrained(folder)
     torch.manual_seed(seed)
@@ -56,7 +84,9 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("encoder")
     _backbone(folder / "backbone", 1)
     transformer = Transformer(str(folder / "backbone"), max_seq_length=64)
-    model = SentenceTransformer(modules=[transformer, Pooling(32)], prompts={"query": "red ", "document": ""}, device="cpu")
+    model = SentenceTransformer(
+        modules=[transformer, Pooling(32)], prompts={"query": "red ", "document": ""}, device="cpu"
+    )
     model.save_pretrained(str(folder / "model"))
     return folder / "model"
 
@@ -102,7 +132,9 @@ def make_context(tmp_path: Path) -> Callable[..., Context]:
         if not folder.exists():
             _write_docs(folder, texts)
         empty = Qrels(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.int32))
-        collection = Collection("tiny", DocStore(folder), Queries.of([]), empty, EvalPolicy(), content, content)
+        collection = Collection(
+            "tiny", DocStore(folder), Queries.of([]), empty, EvalPolicy(), content, content
+        )
         return Context(collection, Store(tmp_path / store), Runtime("cpu", threads))
 
     return make

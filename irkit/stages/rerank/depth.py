@@ -36,4 +36,5 @@ def below(least: float, count: int) -> ScoreArray:
     Steps of 1 where float32 can tell them apart, wider ones where ``least`` is beyond 2^23.
     """
     step = max(1.0, float(np.spacing(np.float32(abs(least) + count))) * 2)
-    return ((np.floor(least / step) - 1.0 - np.arange(count)) * step).astype(np.float32)
+    scores: ScoreArray = ((np.floor(least / step) - 1.0 - np.arange(count)) * step).astype(np.float32)
+    return scores

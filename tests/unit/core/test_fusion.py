@@ -40,7 +40,9 @@ def naive_norm(hits: list[tuple[int, float]], norm: str) -> list[float]:
     return [0.0 if min(values) == max(values) else (v - mean) / deviation for v in values]
 
 
-def naive(all_hits: list[list[tuple[int, float]]], method: str, norm: str, weights: list[float], k: float) -> dict[int, float]:
+def naive(
+    all_hits: list[list[tuple[int, float]]], method: str, norm: str, weights: list[float], k: float
+) -> dict[int, float]:
     """One query: hits of each ranking in canonical order -> fused score of each document."""
     union = {doc for hits in all_hits for doc, _ in hits}
     fused = {}
@@ -54,7 +56,9 @@ def naive(all_hits: list[list[tuple[int, float]]], method: str, norm: str, weigh
             elif doc in docs:
                 rank = docs.index(doc)
                 parts.append(w / (k + rank + 1) if method == "rrf" else w * naive_norm(hits, norm)[rank])
-        fused[doc] = max(parts) if method == "combmax" else sum(parts) * (len(parts) if method == "combmnz" else 1)
+        fused[doc] = (
+            max(parts) if method == "combmax" else sum(parts) * (len(parts) if method == "combmnz" else 1)
+        )
     return fused
 
 
@@ -62,7 +66,9 @@ def naive(all_hits: list[list[tuple[int, float]]], method: str, norm: str, weigh
 @given(runs, st.sampled_from(METHODS), st.sampled_from(["none", "min-max", "z-score"]), st.data())
 def test_equals_the_formula(run_list, method, norm, data) -> None:  # type: ignore[no-untyped-def]
     norm = "none" if method in RANK_METHODS else norm
-    weights = data.draw(st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=len(run_list), max_size=len(run_list)))
+    weights = data.draw(
+        st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=len(run_list), max_size=len(run_list))
+    )
     rankings = [build(run) for run in run_list]
     fused = fuse(rankings, method, norm=norm, weights=weights, rrf_k=7)
     for query, got in enumerate(by_document(fused)):
@@ -78,7 +84,9 @@ def test_equals_the_formula(run_list, method, norm, data) -> None:  # type: igno
 @given(runs, st.sampled_from(METHODS), st.data())
 def test_a_query_does_not_depend_on_the_others(run_list, method, data) -> None:  # type: ignore[no-untyped-def]
     rankings = [build(run) for run in run_list]
-    rows = data.draw(st.lists(st.sampled_from(range(len(rankings[0]))), max_size=5)) if len(rankings[0]) else []
+    rows = (
+        data.draw(st.lists(st.sampled_from(range(len(rankings[0]))), max_size=5)) if len(rankings[0]) else []
+    )
     norm = "none" if method in RANK_METHODS else data.draw(st.sampled_from(["min-max", "z-score"]))
     together = fuse(rankings, method, norm=norm).take(rows)
     assert fuse([r.take(rows) for r in rankings], method, norm=norm) == together
@@ -94,8 +102,22 @@ def test_depends_on_the_query_alone_when_long() -> None:
     rng = np.random.default_rng(3)
     pair = [random_run(rng, 20, 500, 2000), random_run(rng, 20, 300, 2000)]
     whole = fuse(pair, "combsum", norm="z-score")
-    parts = [fuse([r.take(rows) for r in pair], "combsum", norm="z-score") for rows in ([0], range(1, 8), range(8, 20))]
+    parts = [
+        fuse([r.take(rows) for r in pair], "combsum", norm="z-score")
+        for rows in ([0], range(1, 8), range(8, 20))
+    ]
     assert Rankings.concat(parts) == whole
+
+
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_does_not_depend_on_the_block(block: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(4)
+    docs = [[rng.choice(90, n, replace=False) for n in rng.integers(0, 30, 40)] for _ in range(3)]
+    trio = [Rankings.from_lists(run, [rng.integers(0, 9, len(d)) for d in run]) for run in docs]
+    whole = fuse(trio, "combmnz", norm="min-max")
+    monkeypatch.setattr("irkit.core.fusion._BLOCK", block)
+    assert fuse(trio, "combmnz", norm="min-max") == whole
+    assert len(fuse([Rankings.empty(0)])) == 0
 
 
 @pytest.mark.slow
@@ -117,7 +139,12 @@ def test_equals_ranx(method, norm, ranx_method, ranx_norm) -> None:  # type: ign
     rng = np.random.default_rng(11)
     ours = [random_run(rng, 6, k, 120) for k in (40, 60, 25)]
     theirs = [
-        ranx.Run({f"q{q}": {f"d{doc}": score for doc, score in hits.items()} for q, hits in enumerate(by_document(r))})
+        ranx.Run(
+            {
+                f"q{q}": {f"d{doc}": score for doc, score in hits.items()}
+                for q, hits in enumerate(by_document(r))
+            }
+        )
         for r in ours
     ]
     expected = ranx.fuse(theirs, norm=ranx_norm, method=ranx_method).to_dict()
@@ -153,7 +180,11 @@ def test_equal_scores() -> None:
 
 def test_tiny_and_huge_spreads() -> None:
     tiny = 2.0**-149
-    assert normalise(Rankings.from_lists([[1, 2, 3]], [[0, tiny, 2 * tiny]]), "min-max").tolist() == [1.0, 0.5, 0.0]
+    assert normalise(Rankings.from_lists([[1, 2, 3]], [[0, tiny, 2 * tiny]]), "min-max").tolist() == [
+        1.0,
+        0.5,
+        0.0,
+    ]
     largest = float(np.finfo(np.float32).max)
     values = normalise(Rankings.from_lists([[1, 2]], [[largest, -largest]]), "z-score").tolist()
     assert values == [1.0, -1.0]

@@ -22,7 +22,10 @@ def test_of_numbers_the_queries() -> None:
 
 def test_take_keeps_everything_aligned() -> None:
     queries = Queries(
-        ("x", "y", "z"), ("1", "2", "3"), (codes(1, 2), NONE, codes(7)), {"v": np.arange(6).reshape(3, 2), "w": ["a", "b", "c"]}
+        ("x", "y", "z"),
+        ("1", "2", "3"),
+        (codes(1, 2), NONE, codes(7)),
+        {"v": np.arange(6).reshape(3, 2), "w": ["a", "b", "c"]},
     )
     taken = queries.take([2, 0])
     assert taken.qid == ("z", "x")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from irkit.core.rankings import Rankings, offsets_of, row_numbers, sort_segments
+from irkit.core.rankings import HitError, Rankings, offsets_of, row_numbers, sort_segments
 
 MAX = float(np.finfo(np.float32).max)
 SPECIAL = [0.0, -0.0, 1.0, -1.0, 2.0**-149, -(2.0**-149), 2.0**-126, MAX, -MAX]
@@ -33,7 +35,11 @@ def listed(rankings: Rankings) -> list[list[tuple[int, float]]]:
 def test_order_is_score_then_code_descending(queries: list[dict[int, float]]) -> None:
     rankings = build(queries)
     assert listed(rankings) == [naive(q) for q in queries]
-    assert (rankings.offsets.dtype, rankings.doc.dtype, rankings.score.dtype) == (np.int64, np.int32, np.float32)
+    assert (rankings.offsets.dtype, rankings.doc.dtype, rankings.score.dtype) == (
+        np.int64,
+        np.int32,
+        np.float32,
+    )
 
 
 @given(many, st.randoms())
@@ -70,8 +76,16 @@ def test_take_and_concat(queries: list[dict[int, float]], data: st.DataObject) -
 def test_without(queries: list[dict[int, float]], data: st.DataObject) -> None:
     excluded = [data.draw(st.lists(codes, max_size=4)) for _ in queries]
     result = build(queries).without([np.array(sorted(set(codes)), np.int32) for codes in excluded])
-    expected = [[hit for hit in naive(q) if hit[0] not in codes] for q, codes in zip(queries, excluded, strict=True)]
+    expected = [
+        [hit for hit in naive(q) if hit[0] not in codes] for q, codes in zip(queries, excluded, strict=True)
+    ]
     assert listed(result) == expected
+
+
+@given(many, st.data())
+def test_slice(queries: list[dict[int, float]], data: st.DataObject) -> None:
+    start, stop = sorted(data.draw(st.tuples(*[st.integers(0, len(queries))] * 2)))
+    assert build(queries).slice(start, stop) == build(queries[start:stop])
 
 
 @given(many)
@@ -93,7 +107,9 @@ def test_sort_segments(segments: list[list[int]]) -> None:
     offsets = offsets_of([len(segment) for segment in segments])
     values = np.array([value for segment in segments for value in segment], np.uint64)
     before = values.copy()
-    assert sort_segments(values, offsets).tolist() == [value for segment in segments for value in sorted(segment)]
+    assert sort_segments(values, offsets).tolist() == [
+        value for segment in segments for value in sorted(segment)
+    ]
     assert (values == before).all()
 
 
@@ -101,7 +117,7 @@ def test_sort_segments_of_very_different_lengths() -> None:
     lengths = [1000, 0, *[3] * 50]
     values = np.random.default_rng(1).integers(0, 2**32, sum(lengths), dtype=np.uint32)
     offsets = offsets_of(lengths)
-    expected = np.concatenate([np.sort(values[a:b]) for a, b in zip(offsets[:-1], offsets[1:], strict=True)])
+    expected = np.concatenate([np.sort(values[a:b]) for a, b in pairwise(offsets)])
     assert (sort_segments(values, offsets) == expected).all()
 
 
@@ -126,6 +142,9 @@ def test_empty() -> None:
 def test_score_that_is_not_finite(bad: float) -> None:
     with pytest.raises(ValueError, match=r"query number 2: the score of document code 9"):
         Rankings.from_lists([[1], [], [8, 9]], [[1.0], [], [0.5, bad]])
+    with pytest.raises(HitError) as caught:
+        Rankings.from_lists([[1], [], [8, 9]], [[1.0], [], [0.5, bad]])
+    assert (caught.value.query, caught.value.of, caught.value.doc) == (2, 3, 9)
 
 
 def test_document_twice_in_one_query() -> None:
@@ -137,7 +156,12 @@ def test_document_twice_in_one_query() -> None:
 
 @pytest.mark.parametrize(
     ("doc", "message"),
-    [([-1], "negative"), ([2**31], "does not fit int32"), ([1.5], "integers"), (np.array([True]), "integers")],
+    [
+        ([-1], "negative"),
+        ([2**31], "does not fit int32"),
+        ([1.5], "integers"),
+        (np.array([True]), "integers"),
+    ],
 )
 def test_bad_codes(doc: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):

@@ -22,7 +22,9 @@ def test_a_writable_package_folder_needs_nothing(monkeypatch: pytest.MonkeyPatch
     assert "NUMBA_CACHE_DIR" not in os.environ
 
 
-def test_a_read_only_package_folder_gives_the_users_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_a_read_only_package_folder_gives_the_users_cache(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setenv("NUMBA_CACHE_DIR", "")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.delitem(__import__("sys").modules, "numba", raising=False)

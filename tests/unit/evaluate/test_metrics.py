@@ -36,7 +36,8 @@ OURS_TO_TREC = {
 }
 # Names whose order is neither numerical nor that of any locale: a code is the place in the order of the UTF-8 bytes.
 DOCNOS = sorted(
-    {f"{prefix}{n}" for prefix in ("d", "D-", "é", "中 ", "\U0001f600") for n in range(60)}, key=lambda s: s.encode()
+    {f"{prefix}{n}" for prefix in ("d", "D-", "é", "中 ", "\U0001f600") for n in range(60)},
+    key=lambda s: s.encode(),
 )
 N_DOCS = 280  # the last 20 names are judged, but missing from the collection
 
@@ -64,7 +65,9 @@ def random_case(seed: int) -> tuple[Rankings, Qrels, list[np.ndarray]]:
     return Rankings.from_lists(docs, scores), make_qrels(judgements), excluded
 
 
-def trec_values(rankings: Rankings, qrels: Qrels, level: int = 1, cut: int | None = None) -> dict[str, list[float]]:
+def trec_values(
+    rankings: Rankings, qrels: Qrels, level: int = 1, cut: int | None = None
+) -> dict[str, list[float]]:
     """What trec_eval -c says: a judged query that the run lacks counts 0.
 
     pytrec_eval reads outside its memory for gains below -1 (and sometimes crashes), so it is given -1 for them.
@@ -76,7 +79,8 @@ def trec_values(rankings: Rankings, qrels: Qrels, level: int = 1, cut: int | Non
         own = slice(qrels.offsets[q], qrels.offsets[q + 1])
         if qrels.offsets[q] < qrels.offsets[q + 1]:
             truth[str(q)] = {
-                DOCNOS[d]: max(g, -1) for d, g in zip(qrels.doc[own].tolist(), qrels.gain[own].tolist(), strict=True)
+                DOCNOS[d]: max(g, -1)
+                for d, g in zip(qrels.doc[own].tolist(), qrels.gain[own].tolist(), strict=True)
             }
     measures = {
         "ndcg_cut", "map", "map_cut", "recall", "recip_rank", "P", "success", "Rprec", "bpref",
@@ -104,7 +108,9 @@ def test_equals_trec_eval(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(100, 110))
 def test_relevance_level_equals_trec_eval(seed: int) -> None:
     rankings, qrels, _ = random_case(seed)
-    plain = {m: t for m, t in OURS_TO_TREC.items() if not m.startswith("ndcg")}  # trec_eval's nDCG knows no level
+    plain = {
+        m: t for m, t in OURS_TO_TREC.items() if not m.startswith("ndcg")
+    }  # trec_eval's nDCG knows no level
     values = evaluate(rankings, qrels, [f"{metric}-l2" for metric in plain])
     expected = trec_values(rankings, qrels, level=2)
     for ours, theirs in plain.items():
@@ -127,7 +133,9 @@ def test_by_hand() -> None:
     burges = 3 + 1 / log3
     assert one(judgements, run, "ndcg_burges@3") == pytest.approx([(3 / log3 + 1 / log4) / burges])
     assert one(judgements, run, "ndcg@3-l2") == pytest.approx([1 / log3])
-    assert one(judgements, run, "precision@10", "success@1", "success@2", "f1@2") == pytest.approx([0.2, 0, 1, 0.5])
+    assert one(judgements, run, "precision@10", "success@1", "success@2", "f1@2") == pytest.approx(
+        [0.2, 0, 1, 0.5]
+    )
     assert one(judgements, [9, 3, 7, 8], "judged@2", "judged@4", "judged@10") == pytest.approx([1, 0.5, 0.2])
 
 
@@ -161,7 +169,15 @@ def test_every_metric_and_an_empty_run() -> None:
 
 def test_nothing_is_changed() -> None:
     rankings, qrels, excluded = random_case(7)
-    for array in (rankings.offsets, rankings.doc, rankings.score, qrels.offsets, qrels.doc, qrels.gain, *excluded):
+    for array in (
+        rankings.offsets,
+        rankings.doc,
+        rankings.score,
+        qrels.offsets,
+        qrels.doc,
+        qrels.gain,
+        *excluded,
+    ):
         array.setflags(write=False)
     evaluate(rankings, qrels, sorted(FAMILIES), N_DOCS, exclude=excluded)
 
@@ -189,5 +205,8 @@ def test_identity_and_import_load_nothing_heavy() -> None:
         "import sys; from irkit.evaluate import evaluation_identity, parse_metric; evaluation_identity();"
         "parse_metric('map'); print([m for m in ('numba', 'ranx', 'pandas', 'torch') if m in sys.modules])"
     )
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+        == "[]\n"
+    )
     assert evaluation_identity()["ranx"]

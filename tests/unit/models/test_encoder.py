@@ -12,7 +12,29 @@ from irkit.core.errors import ConfigError, ModelError
 from irkit.models import resolve
 from irkit.models.encoder import Encoder, unit
 
-WORDS = "zero one two three four five six seven eight nine red green blue cat dog fish tree stone river moon sun".split()
+WORDS = [
+    "zero",
+    "one",
+    "two",
+    "three",
+    "four",
+    "five",
+    "six",
+    "seven",
+    "eight",
+    "nine",
+    "red",
+    "green",
+    "blue",
+    "cat",
+    "dog",
+    "fish",
+    "tree",
+    "stone",
+    "river",
+    "moon",
+    "sun",
+]
 
 
 def texts(n: int, seed: int = 0, longest: int = 80) -> list[str]:
@@ -32,7 +54,9 @@ def test_vectors_are_those_of_sentence_transformers(tiny_encoder: Path) -> None:
     some = texts(40)
     np.testing.assert_allclose(ours.vectors(some, "document"), oracle.encode_document(some), atol=2e-6)
     np.testing.assert_allclose(ours.vectors(some, "query"), oracle.encode_query(some), atol=2e-6)
-    assert not np.allclose(ours.vectors(some, "query"), ours.vectors(some, "document"), atol=1e-3)  # the query has a prompt
+    assert not np.allclose(
+        ours.vectors(some, "query"), ours.vectors(some, "document"), atol=1e-3
+    )  # the query has a prompt
 
 
 def test_a_vector_does_not_depend_on_its_companions(tiny_encoder: Path) -> None:
@@ -61,9 +85,13 @@ def test_prompts_can_be_replaced_and_removed(tiny_encoder: Path) -> None:
 
 def test_max_length_truncates_and_cannot_exceed_the_model(tiny_encoder: Path) -> None:
     short = load(tiny_encoder, max_length=5)
-    assert np.array_equal(short.vectors(["cat dog fish"], "document"), short.vectors(["cat dog fish sun moon"], "document"))
+    assert np.array_equal(
+        short.vectors(["cat dog fish"], "document"), short.vectors(["cat dog fish sun moon"], "document")
+    )
     long = load(tiny_encoder)
-    assert not np.array_equal(long.vectors(["cat dog fish"], "document"), long.vectors(["cat dog fish sun moon"], "document"))
+    assert not np.array_equal(
+        long.vectors(["cat dog fish"], "document"), long.vectors(["cat dog fish sun moon"], "document")
+    )
     with pytest.raises(ConfigError, match="at most 64"):
         load(tiny_encoder, max_length=65)
 
@@ -91,7 +119,9 @@ def test_a_multi_vector_model_gives_its_own_tokens(tiny_colbert: Path) -> None:
     for side, expected in [("document", oracle.encode_document(some)), ("query", oracle.encode_query(some))]:
         tokens = encoder.tokens(some, side)  # type: ignore[arg-type]
         assert np.diff(tokens.offsets).tolist() == [len(part) for part in expected]
-        np.testing.assert_allclose(tokens.vectors, np.concatenate([np.asarray(part) for part in expected]), atol=2e-6)
+        np.testing.assert_allclose(
+            tokens.vectors, np.concatenate([np.asarray(part) for part in expected]), atol=2e-6
+        )
     with pytest.raises(ModelError, match="maxsim"):
         encoder.vectors(some, "document")
     with pytest.raises(ConfigError, match="query_special_tokens"):
@@ -164,7 +194,24 @@ def test_minilm_is_independent_of_batch_and_threads() -> None:
     import torch
 
     encoder = Encoder(resolve("minilm"), device="cpu", batch_size=16)
-    words = "the effect of vitamin D on bone density in older women was studied over five years".split()
+    words = [
+        "the",
+        "effect",
+        "of",
+        "vitamin",
+        "D",
+        "on",
+        "bone",
+        "density",
+        "in",
+        "older",
+        "women",
+        "was",
+        "studied",
+        "over",
+        "five",
+        "years",
+    ]
     rng = np.random.default_rng(0)
     some = [" ".join(rng.choice(words, rng.integers(1, 60))) for _ in range(24)]
     before = torch.get_num_threads()

