@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import toys
@@ -32,3 +34,33 @@ def toy_stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(registry, "_registered", dict(registry._registered))
     toys.register_all()
     return path
+
+
+class Ended(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def irkit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """Run the command line in this process, in a folder of its own; one that raises anything but an exit has a bug."""
+    from irkit.cli.app import main
+
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.delenv("IRKIT_STORE", raising=False)
+
+    def call(*words: object) -> Ended:
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        shown = capsys.readouterr()
+        return Ended(int(caught.value.code or 0), shown.out, shown.err)
+
+    return call

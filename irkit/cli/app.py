@@ -15,7 +15,7 @@ from irkit.cli.models import app as models_app
 from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
 from irkit.cli.setup import doctor, init
 from irkit.cli.store import app as store_app
-from irkit.core.errors import IrkitError
+from irkit.core.errors import ConfigError, IrkitError
 
 app = typer.Typer(
     name="irkit",
@@ -143,8 +143,12 @@ def schema(
 
     if output is None:
         typer.echo(schema_text(), nl=False)
-    else:
+        return
+    try:
         output.write_text(schema_text(), encoding="utf-8")
+    except OSError as error:
+        hint = "choose a file that you may write to"
+        raise ConfigError.of(f"cannot be written: {error.strerror}", where=str(output), hint=hint) from error
 
 
 @app.command()
@@ -192,6 +196,10 @@ def main(argv: Sequence[str] | None = None) -> Any:
     except IrkitError as error:
         console.show_error(error)
         sys.exit(console.FAILED)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, SystemExit) as stop:
+        if (
+            isinstance(stop, SystemExit) and stop.code != console.INTERRUPTED
+        ):  # typer turns Ctrl-C into an exit
+            raise
         typer.echo("\ninterrupted; what was finished is kept, the same command goes on from there", err=True)
         sys.exit(console.INTERRUPTED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -36,6 +37,10 @@ Device = Annotated[
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads; all cores by default.")]
 
 
+_DEVICE = re.compile(r"(cpu|cuda|mps)(:\d+)?")
+"""Enough to find a typing mistake at once, also when nothing needs the device; whether it is there, torch says."""
+
+
 def workspace(
     root: Path | None = None,
     store: Path | None = None,
@@ -46,7 +51,7 @@ def workspace(
     """Return the workspace that the options describe.
 
     Raises:
-        ConfigError: when the folder does not exist.
+        ConfigError: when the folder does not exist, or the device has a name that no device has.
     """
     from irkit.api.workspace import Workspace
     from irkit.core.errors import ConfigError
@@ -56,5 +61,8 @@ def workspace(
         raise ConfigError.of(
             "the workspace is not a folder", where=str(root), hint="make one with: irkit init FOLDER"
         )
+    if device is not None and not _DEVICE.fullmatch(device):
+        hint = "cpu, cuda, cuda:1, mps; see what there is with: irkit doctor"
+        raise ConfigError.of(f"there is no device {device!r}", where=f"--device {device}", hint=hint)
     runtime = Runtime(device, threads) if threads else Runtime(device)
     return Workspace((root or Path.cwd()).resolve(), store, runtime, progress or Silent())

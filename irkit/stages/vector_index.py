@@ -11,6 +11,7 @@ the end included, and does not depend on library, device, batch or number of thr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from importlib.util import find_spec
 from typing import Any
 
@@ -136,29 +137,44 @@ class Flat(VectorIndex):
 
     def _candidates(self, queries: Floats, wanted: int) -> tuple[Floats, Codes]:
         if self.library == "torch":
-            return _torch_top(queries, self.vectors, wanted, self._device)
+            return self._torch_top(queries, wanted)
         module = faiss()
         module.omp_set_num_threads(self._threads)
         near, rows = module.knn(queries, self.vectors, wanted, metric=module.METRIC_INNER_PRODUCT)
         return near, rows
 
+    def _torch_top(self, queries: Floats, wanted: int) -> tuple[Floats, Codes]:
+        """Return the ``wanted`` greatest float32 dot products of every query and their rows, block by block of rows."""
+        import torch
 
-def _torch_top(queries: Floats, vectors: Floats, wanted: int, device: str) -> tuple[Floats, Codes]:
-    """Return the ``wanted`` greatest float32 dot products of every query and their rows, block by block of rows."""
-    import torch
+        torch.set_float32_matmul_precision("highest")  # the error bound is that of float32, not of TF32
+        asked = torch.from_numpy(queries).to(self._device)
+        near = torch.empty((len(queries), 0), device=self._device)
+        rows = torch.empty((len(queries), 0), dtype=torch.int64, device=self._device)
+        first = 0
+        for part in self._resident or map(self._move, _blocks(self.vectors)):
+            scores = asked @ part.T
+            top = torch.topk(scores, min(wanted, scores.shape[1]), dim=1)
+            near = torch.cat([near, top.values], dim=1)
+            rows = torch.cat([rows, top.indices + first], dim=1)
+            top = torch.topk(near, min(wanted, near.shape[1]), dim=1)
+            near, rows = top.values, rows.gather(1, top.indices)
+            first += len(part)
+        return near.cpu().numpy(), rows.cpu().numpy()
 
-    torch.set_float32_matmul_precision("highest")  # the error bound is that of float32, not of TF32
-    asked = torch.from_numpy(queries).to(device)
-    near = torch.empty((len(queries), 0), device=device)
-    rows = torch.empty((len(queries), 0), dtype=torch.int64, device=device)
-    for number, part in enumerate(_blocks(vectors)):
-        scores = asked @ torch.from_numpy(np.array(part)).to(device).T
-        top = torch.topk(scores, min(wanted, scores.shape[1]), dim=1)
-        near = torch.cat([near, top.values], dim=1)
-        rows = torch.cat([rows, top.indices + number * _BLOCK], dim=1)
-        top = torch.topk(near, min(wanted, near.shape[1]), dim=1)
-        near, rows = top.values, rows.gather(1, top.indices)
-    return near.cpu().numpy(), rows.cpu().numpy()
+    @cached_property
+    def _resident(self) -> list[Any] | None:
+        """The matrix in blocks on the GPU, where half of its free memory holds them; None: they are moved at each search."""
+        import torch
+
+        if self._device.startswith("cuda") and self.vectors.nbytes < torch.cuda.mem_get_info(self._device)[0] // 2:
+            return [self._move(part) for part in _blocks(self.vectors)]
+        return None
+
+    def _move(self, part: Floats) -> Any:
+        import torch
+
+        return torch.from_numpy(np.array(part)).to(self._device)
 
 
 def _blocks(vectors: Floats) -> list[Floats]:

@@ -70,12 +70,12 @@ class Store:
 
     def find(self, recipe: Recipe) -> Artifact | None:
         """Return the artifact of this recipe, or None when it was not built yet."""
-        return self._read(self._place(recipe.key))
+        return _used(self._read(self._place(recipe.key)))
 
     def siblings(self, recipe: Recipe) -> Iterator[Artifact]:
         """Yield the artifacts that differ from this recipe only in their part, in the order of their keys."""
         for path in sorted(self._place(recipe.base).parent.glob(f"{recipe.base}-*")):
-            artifact = self._read(path)
+            artifact = _used(self._read(path))
             if artifact is not None:
                 yield artifact
 
@@ -104,7 +104,7 @@ class Store:
             self._sweep(folder)
 
     def artifacts(self) -> Iterator[Artifact]:
-        """Yield every finished artifact that can be read, in the order of their keys."""
+        """Yield every finished artifact that can be read, in the order of their keys. To be looked at is not to be used."""
         for path in self._paths():
             with suppress(StoreError):
                 artifact = self._read(path)
@@ -167,14 +167,11 @@ class Store:
         if not path.is_dir():
             return None
         try:
-            artifact = Artifact.read(path)
+            return Artifact.read(path)
         except StoreError:
             if not path.is_dir():  # another process removed it just now
                 return None
             raise
-        with suppress(OSError):  # when it was last used, for gc; a read-only store goes without
-            os.utime(path / MANIFEST)
-        return artifact
 
     def _build(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
         folder = self.root / "building" / recipe.key
@@ -248,6 +245,14 @@ class Store:
                     f"the store cannot be written: {error.strerror}", where=str(self.root), hint=hint
                 ) from error
             raise
+
+
+def _used(artifact: Artifact | None) -> Artifact | None:
+    """Note when an artifact was last used, for ``irkit store gc``; a read-only store goes without."""
+    if artifact is not None:
+        with suppress(OSError):
+            os.utime(artifact.path / MANIFEST)
+    return artifact
 
 
 def _remove(path: Path) -> None:

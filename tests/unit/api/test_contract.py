@@ -236,5 +236,5 @@ def test_a_stage_that_loses_queries(tmp_path: Path) -> None:
 
 def test_an_option_that_reads_back_otherwise(tmp_path: Path) -> None:
     register("toy-under-test")(NoWayBack)
-    with pytest.raises(AssertionError, match="reads back|survive JSON"):
+    with pytest.raises(AssertionError, match=r"reads back|survive JSON"):
         check_stage(make_stage("toy-under-test", label=["x"]), tmp_path)

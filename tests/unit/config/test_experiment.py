@@ -262,9 +262,7 @@ def fusions(draw: st.DrawFn, inner: st.SearchStrategy[Pipeline]) -> Step:
     return Step(make_stage("fuse", **fused), branches)
 
 
-pipelines = st.recursive(
-    sequences(stages(RETRIEVERS)), lambda inner: sequences(fusions(inner)), max_leaves=5
-)
+pipelines = st.recursive(sequences(stages(RETRIEVERS)), lambda inner: sequences(fusions(inner)), max_leaves=5)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,12}", fullmatch=True)
 quickly = settings(
     max_examples=60,

@@ -216,6 +216,17 @@ def test_waiting_for_another_process_is_told(store: Store) -> None:
     assert waited == [RECIPE]
 
 
+def test_being_used_is_noted_and_being_looked_at_is_not(store: Store) -> None:
+    manifest = store.get(RECIPE, write).file(MANIFEST)
+    os.utime(manifest, (0, 0))
+    list(store.artifacts())
+    list(store.verify())
+    store.match("")
+    assert manifest.stat().st_mtime == 0
+    store.find(RECIPE)
+    assert manifest.stat().st_mtime > 0
+
+
 # Damage
 
 

@@ -1,0 +1,35 @@
+"""Every stage that irkit installs keeps the contract that its plug-ins are held to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from irkit.pipeline.registry import make_stage, stage_names
+from irkit.testing import check_stage
+
+CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
+    ("fuse", {"method": "combsum", "weights": [1, 2]}, {}),
+    ("cutoff", {"k": 3}, {}),
+    ("filter", {"min_score": 0.5}, {}),
+    ("bm25", {"k": 5}, {"threads": 3}),
+    ("dense", {"model": "minilm", "k": 5}, {"batch_size": 3}),
+    ("maxsim", {"model": "minilm", "k": 5}, {"batch_size": 3}),
+]
+ELSEWHERE = {"cross-encoder"}
+"""Needs a model that does not come with the tests' packages; tests/unit/stages makes a tiny one."""
+MARKS = {"bm25": [pytest.mark.java], "dense": [pytest.mark.model], "maxsim": [pytest.mark.model]}
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "execution"),
+    [pytest.param(*case, id=case[0], marks=MARKS.get(case[0], [])) for case in CASES],
+)
+def test_contract(name: str, options: dict[str, Any], execution: dict[str, Any], tmp_path: Path) -> None:
+    check_stage(make_stage(name, **options), tmp_path, other_execution=execution or None)
+
+
+def test_no_stage_is_forgotten() -> None:
+    assert {case[0] for case in CASES} | ELSEWHERE == set(stage_names())

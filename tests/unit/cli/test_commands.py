@@ -1,0 +1,325 @@
+"""The commands, called in this process."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toys
+
+from irkit.store import MANIFEST, Store
+
+pytestmark = pytest.mark.usefixtures("toy_stages")
+Irkit = Callable[..., Any]
+
+TEXT = """\
+name: first
+collections: [{path: data}]
+metrics: [ndcg@10, recall@2]
+pipelines:
+  one: [toy: {k: 5}]
+  two: [toy: {k: 5}, toy-rerank]
+baseline: one
+"""
+
+
+@pytest.fixture
+def experiment(irkit: Irkit) -> Path:
+    toys.write_beir(Path("data"))
+    path = Path("first.yaml")
+    path.write_text(TEXT, encoding="utf-8")
+    return path
+
+
+def test_run_shows_scores_and_writes_them(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("run", experiment)
+    assert ended.code == 0
+    assert re.search(r"two\s+[█* ]*0\.\d{4}", ended.out)
+    assert "eval/runs/first/report.html" in ended.out
+    folder = Path("eval/runs/first")
+    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    scores = {(s["pipeline"], s["metric"]): s["value"] for s in results["scores"]}
+    assert set(scores) == {(p, m) for p in ("one", "two") for m in ("ndcg@10", "recall@2")}
+    runs = [line.split() for line in (folder / "runs" / "data%2Ftest" / "one.trec").read_text().splitlines()]
+    found = [words[2] for words in runs if words[0] == "q1"]
+    assert found == ["d2", "d1", "d5", "d3"]
+    # d1 is relevant for all five queries, and second for q1 and q5 alone
+    assert scores["one", "recall@2"] == pytest.approx(2 / 5)
+    again = irkit("run", experiment)
+    assert "nothing had changed" in again.out
+    assert toys.calls("run", "toy") == 1
+
+
+def test_run_checks_expected_scores(irkit: Irkit, experiment: Path) -> None:
+    good, bad = ("--set", "expected={one: {recall@2: 0.4}}"), ("--set", "expected={one: {recall@2: 0.9}}")
+    assert "all 1 expected scores are met" in irkit("run", experiment, *good, "--check").out
+    ended = irkit("run", experiment, *bad)
+    assert (ended.code, "0.4000, expected 0.9000" in ended.out) == (0, True)
+    assert irkit("run", experiment, *bad, "--check").code == 1
+
+
+def test_run_on_some_collections_only(irkit: Irkit, experiment: Path) -> None:
+    settings = ("--set", "collections=[{path: data}, {path: data, name: again}]")
+    ended = irkit("run", experiment, *settings, "--only", "again")
+    assert ended.code == 0
+    assert [each.name for each in Path("eval/runs/first/runs").iterdir()] == ["again"]
+    ended = irkit("run", experiment, "--only", "agian")
+    assert (ended.code, "--only agian" in ended.err) == (2, True)
+
+
+def test_plan_says_what_run_would_do(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("plan", experiment)
+    assert (ended.code, "2 of 2 stages to compute" in ended.out) == (0, True)
+    assert "never computed here" in ended.out
+    assert toys.calls("prepare") == 0
+    assert not Path("eval").exists()
+    irkit("run", experiment)
+    assert "0 of 2 stages to compute" in irkit("plan", experiment).out
+    ended = irkit("plan", experiment, "--set", "pipelines.two.toy-rerank.bonus=1")
+    assert "bonus: 0.0 -> 1.0" in ended.out
+    assert "1 of 2 stages to compute" in ended.out
+
+
+def test_validate(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("validate", experiment)
+    assert (ended.code, ended.err) == (0, "")
+    assert "2 pipelines, 1 collections, 2 metrics" in ended.out
+    assert not Path("indexes").exists()
+    experiment.write_text(
+        TEXT.replace("toy-rerank", "toy-rernak").replace("ndcg@10", "ndgc"), encoding="utf-8"
+    )
+    ended = irkit("validate", experiment)
+    assert ended.code == 2
+    assert "first.yaml:3" in ended.err
+    assert "first.yaml:6" in ended.err
+    assert "did you mean 'toy-rerank'?" in ended.err
+
+
+def test_many_problems_are_cut_to_a_screen(irkit: Irkit, experiment: Path) -> None:
+    lines = "".join(f"  p{i}: [tyo]\n" for i in range(50))
+    experiment.write_text(TEXT.replace("baseline", lines + "baseline"), encoding="utf-8")
+    ended = irkit("validate", experiment)
+    assert ended.err.count("there is no stage") == 20
+    assert "... and 30 more" in ended.err
+
+
+def test_text_that_looks_like_markup_is_shown_as_it_is(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("validate", experiment, "--set", "name='[bold]/x[/bold]'")
+    assert "[bold]/x[/bold]" in ended.err
+
+
+def test_schema(irkit: Irkit) -> None:
+    ended = irkit("schema")
+    schema = json.loads(ended.out)
+    assert schema["$defs"]["stage-toy"]["properties"]["k"]["default"] == 1000
+    assert irkit("schema", "-o", "schema.json").code == 0
+    assert Path("schema.json").read_text(encoding="utf-8") == ended.out
+    ended = irkit("schema", "-o", "none/such/schema.json")
+    assert (ended.code, "none/such/schema.json: cannot be written" in ended.err) == (2, True)
+
+
+def test_init_makes_a_workspace_that_validates(irkit: Irkit) -> None:
+    ended = irkit("init", "new")
+    assert ended.code == 0
+    assert irkit("validate", "new/pipelines/first.yaml").code == 0
+    assert (
+        json.loads(Path("new/irkit.schema.json").read_text(encoding="utf-8"))["title"] == "irkit experiment"
+    )
+    first = Path("new/pipelines/first.yaml")
+    first.write_text("mine", encoding="utf-8")
+    assert "kept    new/pipelines/first.yaml" in irkit("init", "new").out
+    assert first.read_text(encoding="utf-8") == "mine"
+    Path("file").write_text("", encoding="utf-8")
+    ended = irkit("init", "file/new")
+    assert (ended.code, "cannot be made" in ended.err) == (2, True)
+
+
+def test_search_answers_one_query(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("search", experiment, "c", "d", "-k", "2", "-p", "one")
+    assert ended.code == 0
+    assert [line.split() for line in ended.out.splitlines()] == [
+        ["1", "2.0000", "d6"], ["c", "c", "c", "d"], ["2", "2.0000", "d3"], ["b", "c", "d", "e"],
+    ]  # fmt: skip
+
+
+def test_search_reads_queries_until_the_input_ends(
+    irkit: Irkit, experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("e\nzzz\n"))
+    ended = irkit("search", experiment, "-k", "1")
+    assert ended.code == 0
+    assert ended.out.split() == ["1", "0.5000", "d5", "a", "e", "no", "hits"]
+    assert "two on data/test, 6 documents" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [("-p", "there is no pipeline 'tow'"), ("-c", "there is no collection 'tow'")],
+)
+def test_search_with_a_wrong_name(irkit: Irkit, experiment: Path, option: str, message: str) -> None:
+    ended = irkit("search", experiment, option, "tow", "query")
+    assert (ended.code, message in ended.err) == (2, True)
+
+
+def test_the_store_is_where_it_is_said_to_be(
+    irkit: Irkit, experiment: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    irkit("run", experiment, "--store", "there")
+    assert Path("there/locks").is_dir()
+    assert not Path("indexes").exists()
+    monkeypatch.setenv("IRKIT_STORE", str(tmp_path / "elsewhere"))
+    irkit("run", experiment)
+    assert (tmp_path / "elsewhere" / "locks").is_dir()
+    assert "nothing had changed" in irkit("run", experiment, "--store", "there").out
+
+
+def test_the_workspace_is_where_it_is_said_to_be(irkit: Irkit, experiment: Path) -> None:
+    here = Path.cwd()
+    os.chdir("data")
+    ended = irkit("run", "../first.yaml", "-w", here)
+    assert ended.code == 0
+    assert (here / "eval/runs/first/results.json").is_file()
+    assert (here / "indexes").is_dir()
+    ended = irkit("run", "../first.yaml", "-w", "none")
+    assert (ended.code, "irkit init" in ended.err) == (2, True)
+
+
+# irkit store
+
+
+@pytest.fixture
+def filled(irkit: Irkit, experiment: Path) -> Store:
+    irkit("run", experiment)
+    return Store(Path("indexes").resolve())
+
+
+def age(store: Store, kind: str, days: float) -> str:
+    (artifact,) = [a for a in store.artifacts() if a.kind == kind and a.recipe.get("stage") != "toy"]
+    when = time.time() - days * 86400
+    os.utime(artifact.path / MANIFEST, (when, when))
+    return artifact.key
+
+
+def test_ls(irkit: Irkit, filled: Store) -> None:
+    ended = irkit("store", "ls")
+    artifacts = list(filled.artifacts())
+    assert f"{len(artifacts)} artifacts" in ended.out
+    assert all(artifact.key[:12] in ended.out for artifact in artifacts)
+    assert "toy-rerank" in ended.out
+    only = irkit("store", "ls", "--kind", "docs").out
+    assert "1 artifacts" in only
+    (filled.root / "building" / "abc").mkdir(parents=True)
+    (filled.root / "building" / "abc" / "x").write_bytes(b"1234")
+    assert "unfinished: abc, 4 B" in irkit("store", "ls").out
+
+
+def test_verify_and_gc_of_what_is_broken(irkit: Irkit, filled: Store, experiment: Path) -> None:
+    assert irkit("store", "verify").code == 0
+    before = irkit("run", experiment).out.split("eval/runs")[0].splitlines()[:-1]
+    (docs,) = [a for a in filled.artifacts() if a.kind == "docs"]
+    path = docs.file("text.bin")
+    path.write_bytes(path.read_bytes()[:-1])
+    ended = irkit("store", "verify")
+    assert (ended.code, f"damaged: {docs.key[:12]}" in ended.out) == (1, True)
+    ended = irkit("run", experiment)
+    assert (ended.code, "irkit store gc --broken" in ended.err) == (2, True)
+    assert str(path) in ended.err
+    ended = irkit("store", "gc", "--broken")
+    assert (ended.code, "1 removed" in ended.out) == (0, True)
+    assert irkit("store", "verify").code == 0
+    after = irkit("run", experiment)
+    assert after.code == 0
+    assert after.out.split("eval/runs")[0].splitlines()[:-1] == before
+
+
+def test_gc_by_age(irkit: Irkit, filled: Store) -> None:
+    n = len(list(filled.artifacts()))
+    old = age(filled, "rankings", 10)
+    assert "1 would be removed" in irkit("store", "gc", "--older-than", 5, "--dry-run").out
+    assert len(list(filled.artifacts())) == n
+    ended = irkit("store", "gc", "--older-than", 5)
+    assert old[:12] in ended.out
+    assert old not in [artifact.key for artifact in filled.artifacts()]
+    assert len(list(filled.artifacts())) == n - 1
+
+
+def test_gc_by_size_removes_the_longest_unused_first(irkit: Irkit, filled: Store) -> None:
+    total = sum(artifact.bytes for artifact in filled.artifacts())
+    old = age(filled, "docs", 10)
+    ended = irkit("store", "gc", "--max-size", total - 1)
+    assert (old[:12] in ended.out, "1 removed" in ended.out) == (True, True)
+    assert "0 removed" in irkit("store", "gc", "--max-size", "5GB").out
+    irkit("store", "gc", "--max-size", "0")
+    assert list(filled.artifacts()) == []
+
+
+def test_gc_of_what_is_unfinished(irkit: Irkit, filled: Store) -> None:
+    (filled.root / "building" / "abc").mkdir(parents=True)
+    assert "1 removed" in irkit("store", "gc", "--unfinished").out
+    assert list(filled.unfinished()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [((), "nothing was chosen"), (("--max-size", "5 quintals"), "'5 quintals' is not a size")],
+)
+def test_gc_refused(irkit: Irkit, filled: Store, words: tuple[str, ...], message: str) -> None:
+    n = len(list(filled.artifacts()))
+    ended = irkit("store", "gc", *words)
+    assert (ended.code, message in ended.err) == (2, True)
+    assert len(list(filled.artifacts())) == n
+
+
+def test_why(irkit: Irkit, filled: Store, experiment: Path) -> None:
+    irkit("run", experiment, "--set", "pipelines.one.toy.k=7")
+    (artifact,) = [
+        a for a in filled.artifacts() if a.recipe.get("stage") == "toy" and a.recipe["options"]["k"] == 7
+    ]
+    ended = irkit("store", "why", artifact.key[:12])
+    assert ended.code == 0
+    assert '"k": 7' in ended.out
+    assert "what differs: k: 5 -> 7" in ended.out
+    assert irkit("store", "why", artifact.key).code == 0
+    for key in ("zzz", ""):
+        ended = irkit("store", "why", key)
+        assert (ended.code, "irkit store ls" in ended.err) == (2, True)
+
+
+def test_an_empty_store(irkit: Irkit) -> None:
+    assert "0 artifacts" in irkit("store", "ls").out
+    assert irkit("store", "verify").code == 0
+
+
+# Mistakes at the command line itself
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("rnu",), "No such command"),
+        (("run",), "Missing argument"),
+        (("run", "none.yaml"), "none.yaml: cannot be read"),
+        (("run", "."), "cannot be read"),
+        (("validate", "first.yaml", "--threads", "2"), "No such option"),
+        (("run", "first.yaml", "--threads", "0"), "--threads"),
+        (("run", "first.yaml", "--device", "banana"), "there is no device 'banana'"),
+        (("validate", "first.yaml", "--set", "x"), "expected KEY.KEY=VALUE"),
+    ],
+)
+def test_refused(irkit: Irkit, experiment: Path, words: tuple[str, ...], message: str) -> None:
+    ended = irkit(*words)
+    assert (ended.code, ended.out) == (2, "")
+    assert message in " ".join(ended.err.split())
+
+
+def test_version(irkit: Irkit) -> None:
+    from irkit import __version__
+
+    assert irkit("--version").out == f"irkit {__version__}\n"
