@@ -17,12 +17,29 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAVY = ("torch", "numba", "jnius", "faiss", "ranx", "transformers", "sentence_transformers", "ir_datasets", "pandas")
+HEAVY = (
+    "torch",
+    "numba",
+    "jnius",
+    "faiss",
+    "ranx",
+    "transformers",
+    "sentence_transformers",
+    "ir_datasets",
+    "pandas",
+)
 
 
 def seconds(arguments: list[str], environment: dict[str, str] | None = None) -> float:
     started = time.perf_counter()
-    done = subprocess.run(arguments, cwd=ROOT, env={**os.environ, **(environment or {})}, capture_output=True, text=True)
+    done = subprocess.run(
+        arguments,
+        cwd=ROOT,
+        env={**os.environ, **(environment or {})},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     if done.returncode:
         sys.exit(f"{arguments} failed:\n{done.stdout}{done.stderr}")
     return time.perf_counter() - started
@@ -47,7 +64,10 @@ def main() -> None:
         fresh = {"NUMBA_CACHE_DIR": f"{folder}/numba"}
         quickstart = [irkit, "run", "pipelines/quickstart.yaml", "--store", f"{folder}/store"]
         rows = [
-            ("import irkit", statistics.median(seconds([sys.executable, "-c", "import irkit"]) for _ in range(runs))),
+            (
+                "import irkit",
+                statistics.median(seconds([sys.executable, "-c", "import irkit"]) for _ in range(runs)),
+            ),
             ("irkit --help", statistics.median(seconds([irkit, "--help"]) for _ in range(runs))),
             ("quickstart, cold", seconds(quickstart, fresh)),
             ("quickstart, second", statistics.median(seconds(quickstart, fresh) for _ in range(runs))),

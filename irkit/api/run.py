@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -212,5 +213,6 @@ def _write_run(
     marker = f"irkit-{key[:16]}-{collection.fingerprint[:16]}"
     if path.is_file() and marker in path.open(encoding="utf-8").read(4096):
         return  # written by an earlier run, from the same rankings
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(OSError):  # write_run says what is wrong with the folder
+        path.parent.mkdir(parents=True, exist_ok=True)
     write_run(path, executor.rankings(node), collection, tag=pipeline, header={"rankings": marker})

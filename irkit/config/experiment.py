@@ -200,9 +200,7 @@ class _ExperimentReader:
                 try:
                     spec = LocalSpec(**item)
                 except ValidationError as error:
-                    self.problems += validation_problems(
-                        self.located, path, error, list(LocalSpec.model_fields)
-                    )
+                    self.problems += validation_problems(self.located, path, error, LocalSpec.model_fields)
                     continue
                 except TypeError as error:
                     self.fail(path, str(error))

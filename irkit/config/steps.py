@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
 
 from irkit.config.yaml import Located, Path
 from irkit.core.errors import ConfigError, Problem, nearest
@@ -67,16 +71,16 @@ def _read_step(located: Located, path: Path, item: Any, problems: list[Problem])
     try:
         stage = cls(**options)
     except ValidationError as error:
-        problems += validation_problems(located, here, error, list(cls.model_fields))
+        problems += validation_problems(located, here, error, cls.model_fields)
         return None
     return Step(stage, tuple(b for b in branches if b)) if all(b is not None for b in branches) else None
 
 
 def validation_problems(
-    located: Located, path: Path, error: ValidationError, names: list[str]
+    located: Located, path: Path, error: ValidationError, fields: Mapping[str, FieldInfo]
 ) -> list[Problem]:
-    """Turn pydantic's errors into problems with lines and, for an unknown key, the nearest option."""
-    result = []
+    """Turn pydantic's errors into problems with lines and a remedy: the nearest option, or the default."""
+    result, names = [], list(fields)
     for each in error.errors(include_url=False):
         key = tuple(
             part
@@ -91,5 +95,18 @@ def validation_problems(
             option = ".".join(str(part) for part in key)
             given = "" if each["type"] == "missing" else f", not {each['input']!r:.100}"
             message = each["msg"].removeprefix("Value error, ")
-            result.append(located.problem(where, f"{option}: {message}{given}" if option else f"{message}"))
+            hint = (
+                _remedy(fields.get(str(key[0])))
+                if key
+                else "irkit schema lists the options and what they may be"
+            )
+            result.append(located.problem(where, f"{option}: {message}{given}" if option else message, hint))
     return result
+
+
+def _remedy(field: FieldInfo | None) -> str:
+    if field is None or field.is_required():
+        about = field.description if field else None
+        return about or "irkit schema lists the options and what they may be"
+    default = to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
+    return f"leave it out for the default, {json.dumps(default)}"

@@ -26,6 +26,7 @@ OnProgress: TypeAlias = Callable[[str, int, int | None], None]
 """Called now and then while documents are read, with (what, documents so far, documents in all or None when unknown)."""
 
 _EVERY = 2000
+_EMPTY = "the file is empty: was its copy or download cut short?"
 
 
 def build_docs(table: Table[Document], build: Build, on_progress: OnProgress | None = None) -> dict[str, Any]:
@@ -52,7 +53,7 @@ def build_docs(table: Table[Document], build: Build, on_progress: OnProgress | N
             if on_progress and len(ids) % _EVERY == 0:
                 on_progress("documents", len(ids), table.total)
     if not ids:
-        raise DataError.of("there is no document", where=table.origin)
+        raise DataError.of("there is no document", where=table.origin, hint=_EMPTY)
     order = sorted(range(len(ids)), key=ids.__getitem__)  # by the bytes of the UTF-8 form; stable
     for first, second in pairwise(order):
         if ids[first] == ids[second]:
@@ -99,9 +100,9 @@ def build_topics(source: Source, docs: DocStore, content: str, build: Build) -> 
     judged, excluded = _read_judgements(qrels_table, odd, editable=source.editable)
     rows = _read_topics(topics_table, odd)
     if not rows:
-        raise DataError.of("there is no query", where=topics_table.origin)
+        raise DataError.of("there is no query", where=topics_table.origin, hint=_EMPTY)
     if not judged:
-        raise DataError.of("there is no judgement", where=qrels_table.origin)
+        raise DataError.of("there is no judgement", where=qrels_table.origin, hint=_EMPTY)
     for qid, gains in judged.items():
         if qid not in rows:
             for number, _ in gains.values():

@@ -37,7 +37,10 @@ class Digests:
                 return known[-1]
             digest = file_sha256(path)
         except OSError as error:
-            raise DataError.of(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+            hint = "check its permissions"
+            raise DataError.of(
+                f"the file cannot be read: {error.strerror}", where=str(path), hint=hint
+            ) from error
         if time.time_ns() - status.st_mtime_ns > _SETTLED_NS:
             self._remember(name, [*stamp, digest])
         return digest

@@ -78,7 +78,9 @@ def json_records(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             ) from error
         if not isinstance(record, dict):
             raise DataError.of(
-                f"the line is {type(record).__name__}, not a JSON object", where=f"{path}:{number}"
+                f"the line is {type(record).__name__}, not a JSON object",
+                where=f"{path}:{number}",
+                hint='every line is an object such as {"_id": "d1", "text": "..."}',
             )
         yield number, record
 
@@ -91,7 +93,9 @@ def _id(value: Any, what: str, where: str) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
     if value is not None and not isinstance(value, str):
-        raise DataError.of(f"the id of the {what} is {value!r}: it must be a string", where=where)
+        raise DataError.of(
+            f"the id of the {what} is {value!r}: it must be a string", where=where, hint="put it in quotes"
+        )
     return check_id(value or "", what, where)
 
 
@@ -99,7 +103,8 @@ def _string(value: Any, name: str, where: str) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
-        raise DataError.of(f"{name} is {type(value).__name__}, not a string", where=where)
+        message = f"{name} is {type(value).__name__}, not a string"
+        raise DataError.of(message, where=where, hint="put the value in quotes")
     return value
 
 
@@ -122,7 +127,9 @@ def _json_topics(path: Path) -> Iterator[tuple[int, Topic]]:
             or []
         )
         if not isinstance(excluded, list):
-            raise DataError.of("excluded_ids is not a list of document ids", where=where)
+            raise DataError.of(
+                "excluded_ids is not a list of document ids", where=where, hint='write ["d1", "d2"]'
+            )
         excluded = tuple(_id(docno, "excluded document", where) for docno in excluded if docno != "N/A")
         yield number, Topic(qid, _string(_field(record, _TEXT), "text", where), excluded)
 
@@ -208,5 +215,7 @@ def _gain(value: Any, where: str) -> int:
             f"the relevance {value!r} is not an integer", where=where, hint="gains are integers: 0, 1, 2, ..."
         ) from error
     if not -(2**31) <= gain < 2**31:
-        raise DataError.of(f"the relevance {gain} does not fit 32 bits", where=where)
+        raise DataError.of(
+            f"the relevance {gain} does not fit 32 bits", where=where, hint="gains are small integers"
+        )
     return gain

@@ -25,7 +25,9 @@ def open_binary(path: Path) -> BufferedIOBase:
             packed = file.read(2) == _GZIP
         return gzip.open(path) if packed else path.open("rb")
     except OSError as error:
-        raise DataError.of(f"the file cannot be read: {error.strerror}", where=str(path)) from error
+        raise DataError.of(
+            f"the file cannot be read: {error.strerror}", where=str(path), hint="check its permissions"
+        ) from error
 
 
 def lines(path: Path) -> Iterator[tuple[int, str]]:

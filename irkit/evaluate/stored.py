@@ -15,7 +15,11 @@ from irkit.store import Build, Recipe, Store
 
 
 def evaluate_stored(
-    store: Store, rankings: Recipe, load: Callable[[], Rankings], collection: Collection, metrics: Sequence[str]
+    store: Store,
+    rankings: Recipe,
+    load: Callable[[], Rankings],
+    collection: Collection,
+    metrics: Sequence[str],
 ) -> Mapping[str, NDArray[np.float64]]:
     """Return the values of each metric for the judged queries, ``float64[Q_judged]`` in the order of the collection.
 
@@ -40,4 +44,6 @@ def evaluate_stored(
         return {"judged": int(next(iter(values.values())).size)}
 
     artifact = store.get(Recipe("evaluation", spec), write)
-    return {name: np.load(artifact.file(f"{n}.npy"), allow_pickle=False) for n, name in enumerate(spec["metrics"])}
+    return {
+        name: np.load(artifact.file(f"{n}.npy"), allow_pickle=False) for n, name in enumerate(spec["metrics"])
+    }

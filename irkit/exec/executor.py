@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from irkit.core.errors import StoreError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.exec.check import run_stage
@@ -66,8 +68,10 @@ class Executor:
     def artifact(self, node: Node) -> Artifact:
         """Return the node's results as they are stored, computed if need be."""
         recipe = self.recipe(node)
-        found = self.context.store.find(recipe)
-        return found if found is not None else self._complete(node, recipe)
+        found = self.context.store.find(recipe) or self._complete(node, recipe)
+        if found.meta.get("chunked"):
+            self._drop_chunks(recipe)
+        return found
 
     def rankings(self, node: Node) -> Rankings:
         """Return the node's rankings over all the collection's queries."""
@@ -116,7 +120,8 @@ class Executor:
 
         def write(build: Build) -> dict[str, Any]:
             keys = self.namer.query_keys
-            parts = gather(self.context.store.siblings(recipe), keys, self._source)
+            siblings = list(self.context.store.siblings(recipe))
+            parts = gather(siblings, keys, self._source)
             known = {row for rows, _ in parts for row in rows}
             missing = [row for row in range(len(keys)) if row not in known]
             meta: dict[str, Any] = {"seconds": 0.0, "prepare_seconds": 0.0, "notes": {}}
@@ -137,17 +142,11 @@ class Executor:
                 parts.append(([], self._run(node, [], inputs, state)[0]))
             write_result(build, join(parts, self._source), keys)
             self._stored_before[node] = len(known)
-            counts = {"queries": len(keys), "computed": len(missing)}
-            return {**meta, **counts, "artifact_bytes": self._artifact_bytes(node.stage)}
+            meta |= {"queries": len(keys), "computed": len(missing)}
+            meta["chunked"] = len(missing) > node.stage.chunk or any(s.meta.get("chunk") for s in siblings)
+            return {**meta, "artifact_bytes": self._artifact_bytes(node.stage)}
 
         artifact = self.context.store.get(recipe, write)
-        held = set(self.namer.query_keys)
-        for sibling in list(self.context.store.siblings(recipe)):
-            if sibling.meta.get("chunk") and held.issuperset(
-                read_keys(sibling)
-            ):  # of this run or of a killed one
-                self.context.store.remove(sibling.path)
-        self.context.store.tidy(recipe)
         self._release(node.stage)
         return artifact
 
@@ -168,6 +167,15 @@ class Executor:
             return {"queries": len(rows), "chunk": True}
 
         self.context.store.get(self.namer.recipe_for(node, keys), write)
+
+    def _drop_chunks(self, recipe: Recipe) -> None:
+        """Remove the chunks, of this run and of killed ones, that the whole makes superfluous."""
+        store, held = self.context.store, set(self.namer.query_keys)
+        with suppress(StoreError):  # a read-only store is as good for reading
+            for sibling in list(store.siblings(recipe)):
+                if sibling.meta.get("chunk") and held.issuperset(read_keys(sibling)):
+                    store.remove(sibling.path)
+            store.tidy(recipe)
 
     def _prepare(self, stage: Stage) -> tuple[Any, float, Context]:
         if stage not in self._states:

@@ -18,7 +18,6 @@ from irkit.pipeline.graph import Node
 from irkit.pipeline.stage import Stage
 from irkit.store import Recipe
 
-
 FORMAT = 1
 """Of stored results and their manifests; it counts up when either changes, and older results are then not looked at."""
 

@@ -49,8 +49,13 @@ def read_result(artifact: Artifact, source: Queries) -> Result:
 
 
 def read_keys(artifact: Artifact) -> list[str]:
-    """Return the keys of the queries whose results an artifact holds."""
-    text = artifact.file("keys.txt").read_text(encoding="ascii")
+    """Return the keys of the queries whose results an artifact holds; none when another run has just removed it."""
+    try:
+        text = artifact.file("keys.txt").read_text(encoding="ascii")
+    except FileNotFoundError:
+        if artifact.path.is_dir():
+            raise
+        return []
     return text.split("\n") if text else []
 
 

@@ -208,12 +208,15 @@ def _upstream(step: Step, state: _State, problems: Problems, here: Path) -> tupl
             if node is not None:
                 nodes.append(node)
         if len(step.of) < 2:
-            problems.append((here, f"{stage.name!r} needs at least two pipelines under 'of'", None))
+            hint = "add another, or leave the fusion out"
+            problems.append((here, f"{stage.name!r} needs at least two pipelines under 'of'", hint))
         elif len(nodes) == len(step.of):
             try:
                 stage.check(len(nodes))
             except ValueError as error:
-                problems.append((here, str(error), None))
+                problems.append(
+                    (here, str(error), f"change the options of {stage.name!r} or the pipelines under 'of'")
+                )
         return tuple(nodes)
     if stage.needs == "one" and state.rankings is None:
         problems.append(

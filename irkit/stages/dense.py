@@ -56,7 +56,7 @@ class Dense(Retriever, EncoderOptions):
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
-        return {**self.encoder_identity(), **(faiss_identity() if self.index != "flat" else {})}
+        return {**self.encoder_identity(context), **(faiss_identity() if self.index != "flat" else {})}
 
     def artifacts(self, context: Context) -> list[Recipe]:
         """Return the recipes of the documents' vectors and, where there is one, of the index over them."""

@@ -42,19 +42,19 @@ class EncoderOptions(BaseModel):
     device: str | None = Field(default=None, json_schema_extra=dict(EXECUTION))
     """A torch device; the best there is unless given."""
 
-    def encoder_identity(self) -> dict[str, Any]:
+    def encoder_identity(self, context: Context) -> dict[str, Any]:
         """Return what decides the vectors besides the options: the model and the libraries. Loads nothing.
 
         Raises:
             ModelError: when there is no such model.
         """
-        return {"model": identify(self.model), "libraries": libraries()}
+        return {"model": identify(self.model, context.workspace), "libraries": libraries()}
 
     def documents_spec(self, context: Context) -> dict[str, Any]:
         """Return what decides the vectors of a collection's documents, as the spec of an artifact."""
         return {
             "docs": context.collection.docs_fingerprint,
-            **self.encoder_identity(),
+            **self.encoder_identity(context),
             "dtype": self.dtype,
             "max_length": self.max_length,
             "prompt": self.document_prompt,
@@ -72,7 +72,7 @@ class EncoderOptions(BaseModel):
 
         use_threads(context.runtime.threads)
         return Encoder(
-            resolve(self.model),
+            resolve(self.model, context.workspace),
             dtype=self.dtype,
             max_length=self.max_length,
             prompts={"query": self.query_prompt, "document": self.document_prompt},

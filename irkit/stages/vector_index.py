@@ -167,7 +167,10 @@ class Flat(VectorIndex):
         """The matrix in blocks on the GPU, where half of its free memory holds them; None: they are moved at each search."""
         import torch
 
-        if self._device.startswith("cuda") and self.vectors.nbytes < torch.cuda.mem_get_info(self._device)[0] // 2:
+        if (
+            self._device.startswith("cuda")
+            and self.vectors.nbytes < torch.cuda.mem_get_info(self._device)[0] // 2
+        ):
             return [self._move(part) for part in _blocks(self.vectors)]
         return None
 

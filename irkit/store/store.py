@@ -19,7 +19,7 @@ from irkit.core.errors import StoreError
 from irkit.core.fingerprint import canonical, file_sha256
 from irkit.store.artifact import MANIFEST, Artifact, Recipe, seal
 
-_SHARDS, _FILES = "shards", "files"
+_SHARDS, _FILES, _RECIPE = "shards", "files", "recipe.json"
 _TRASH = ".trash-"
 
 
@@ -178,11 +178,18 @@ class Store:
         files = folder / _FILES
         _remove(files)
         files.mkdir(parents=True)
-        (folder / "recipe.json").write_text(
-            canonical({"kind": recipe.kind, "spec": recipe.spec}), encoding="utf-8"
-        )
+        (folder / _RECIPE).write_text(canonical({"kind": recipe.kind, "spec": recipe.spec}), encoding="utf-8")
         started = time.perf_counter()
-        meta = builder(Build(folder))
+        try:
+            meta = builder(Build(folder))
+        except BaseException:
+            with suppress(OSError):
+                _remove(files)
+                if [path.name for path in folder.iterdir()] == [
+                    _RECIPE
+                ]:  # no shard, no download to go on from
+                    _remove(folder)
+            raise
         seconds = time.perf_counter() - started
         _sync(files)
         manifest: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -60,6 +61,9 @@ def test_limit_small(test_data: Path, tmp_path: Path) -> None:
     assert score(MaxSim(k=10), collection, store, "recall.2") >= 0.96
 
 
+@pytest.mark.skipif(
+    "IRKIT_TEST_LONG" not in os.environ, reason="takes a quarter of an hour: set IRKIT_TEST_LONG=1"
+)
 @pytest.mark.timeout(3600)
 def test_scifact(test_data: Path, tmp_path: Path) -> None:
     """Dense: the published figure of all-MiniLM-L6-v2 on BEIR. Takes minutes: the collection is encoded twice."""

@@ -34,7 +34,10 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
         "indexes/README.md": [""],
     }
     assert {name: [language for language, _ in blocks(name)] for name in expected} == expected
-    others = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")} | {"eval/runs/README.md", "CHANGELOG.md"}
+    others = {str(path.relative_to(ROOT)) for path in ROOT.glob("docs/**/*.md")} | {
+        "eval/runs/README.md",
+        "CHANGELOG.md",
+    }
     assert all(not blocks(name) for name in others - set(expected))
 
 
@@ -49,7 +52,9 @@ def test_make_targets_exist(name: str, block: int) -> None:
 
 @pytest.mark.model
 @pytest.mark.java
-def test_readme_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_readme_experiment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.chdir(tmp_path)
     shown = blocks("README.md")
     Path("hybrid.yaml").write_text(shown[1][1], encoding="utf-8")
@@ -72,7 +77,10 @@ def test_readme_experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
             "same",
             collections=["irkit/limit-synthetic"],
             metrics=["ndcg@10"],
-            pipelines={"it": (irkit.bm25(k=100) + irkit.dense(model="minilm", k=100)) % 50 >> irkit.maxsim(model="minilm")},
+            pipelines={
+                "it": (irkit.bm25(k=100) + irkit.dense(model="minilm", k=100)) % 50
+                >> irkit.maxsim(model="minilm")
+            },
         )
         .pipelines["it"]
         .to_data()

@@ -46,12 +46,15 @@ class MaxSim(Stage, EncoderOptions):
     """How many documents to return as the first stage."""
     depth: PositiveInt | None = None
     """Rerank the first so many; the others keep their order below them. All unless given."""
-    query_special_tokens: bool = True
-    """Whether the special tokens of a query, such as [CLS] and [SEP], count. Those of a document always do."""
+    query_special_tokens: bool | None = None
+    """Whether the special tokens of a query, such as [CLS] and [SEP], count; those of a document always do.
+
+    Unless given, a bi-encoder's do not (they match everything a little), and a MultiVectorEncoder decides itself.
+    """
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
-        return self.encoder_identity()
+        return self.encoder_identity(context)
 
     def artifacts(self, context: Context) -> list[Recipe]:
         """Return the recipe of the documents' token vectors."""
@@ -74,7 +77,9 @@ class MaxSim(Stage, EncoderOptions):
     def run(self, batch: Batch, state: MaxSimState) -> Rankings:
         """Rerank the upstream's documents, or search all."""
         queries = batch.queries
-        tokens = state.encoder.tokens(queries.text, "query", special=self.query_special_tokens)
+        wanted = self.query_special_tokens
+        special = state.encoder.multi_vector if wanted is None else wanted
+        tokens = state.encoder.tokens(queries.text, "query", special=special)
         if batch.upstream:
             return rerank(
                 batch.rankings, self.depth, lambda query, docs: state.scorer.rescore(tokens[query], docs)

@@ -1,0 +1,1 @@
+"""Rerankers: stages that give candidates new scores."""

@@ -57,7 +57,7 @@ class CrossEncoder(Reranker):
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
-        return {"model": identify(self.model), "libraries": libraries()}
+        return {"model": identify(self.model, context.workspace), "libraries": libraries()}
 
     def prepare(self, context: Context) -> CrossEncoderState:
         """Load the model.
@@ -69,7 +69,7 @@ class CrossEncoder(Reranker):
 
         use_threads(context.runtime.threads)
         scorer = PairScorer(
-            resolve(self.model),
+            resolve(self.model, context.workspace),
             dtype=self.dtype,
             max_length=self.max_length,
             trust_remote_code=self.trust_remote_code,

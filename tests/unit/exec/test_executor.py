@@ -425,3 +425,14 @@ def test_an_empty_branch_fuses_what_stands_before(store: Store, collection: Coll
         assert {d: pytest.approx(s) for d, s in total.items()} == dict(
             zip(doc.tolist(), score.tolist(), strict=True)
         )
+
+
+def test_chunks_that_a_killed_run_left_beside_the_whole_are_removed(
+    store: Store, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(Executor, "_drop_chunks", lambda self, recipe: None)
+        first = run(store, collection, make_stage("toy-slow"))
+    assert sum(bool(artifact.meta.get("chunk")) for artifact in store.artifacts()) == 3
+    assert run(store, collection, make_stage("toy-slow")) == first
+    assert [artifact.meta["queries"] for artifact in store.artifacts()] == [5]

@@ -207,6 +207,7 @@ def test_query_special_tokens_can_be_left_out(
         run(MaxSim(model=str(tiny_encoder), query_special_tokens=wanted, query_prompt=""), context)
         for wanted in (True, False)
     )
+    assert run(MaxSim(model=str(tiny_encoder), query_prompt=""), context) == without
     assert with_special.score[0] > without.score[0]  # two more tokens, each adding its maximum
     assert (without[3][1] == 0).all()  # the empty query has no token at all
     assert without[3][0].tolist() == list(range(19, -1, -1))

@@ -127,6 +127,17 @@ def test_a_builder_that_fails_leaves_nothing_but_shards(store: Store) -> None:
     assert leftovers(store) == []
 
 
+def test_a_builder_that_fails_without_shards_leaves_nothing(store: Store) -> None:
+    def fails(build: Build) -> dict[str, Any]:
+        build.path("half.txt").write_text("half", encoding="utf-8")
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        store.get(RECIPE, fails)
+    assert list(store.unfinished()) == []
+    assert leftovers(store) == []
+
+
 def test_half_a_shard_is_written_again(store: Store) -> None:
     def dies(path: Path) -> None:
         path.mkdir()
@@ -156,6 +167,7 @@ def test_what_a_kill_left_beside_a_finished_artifact_is_swept_up(store: Store) -
 
 def test_what_killed_builds_of_other_parts_left_is_tidied_up(store: Store) -> None:
     def killed(build: Build) -> dict[str, Any]:
+        (build.folder / "download").write_text("half", encoding="utf-8")
         raise KeyboardInterrupt
 
     recipes = [Recipe("rankings", {"a": a}, part) for a, part in ((1, "1"), (1, "2"), (2, "1"))]
@@ -347,8 +359,8 @@ def test_a_refusal_of_the_operating_system(
         assert list(store.verify()) == []
         with pytest.raises(StoreError, match=message):
             store.remove(kept.path)
-    assert leftovers(store) == []
     assert store.get(RECIPE, write).meta == {"count": 100}
+    assert leftovers(store) == []
 
 
 def test_the_disk_fills_up_during_a_build(store: Store) -> None:
