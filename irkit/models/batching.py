@@ -10,8 +10,11 @@ at most 5e-7 in float32; in bfloat16 they stayed within 2e-2 of the float32 ones
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -59,17 +62,25 @@ class Layout:
         )
 
 
+Done: TypeAlias = tuple[NDArray[np.int64], Features, Features]
+"""The numbers of a batch's inputs, its features, and the model's output."""
+
+
 class Runner:
     """Runs a forward pass over any number of inputs in batches of one width.
+
+    On the CPU, batches run side by side, each in one thread: threads that share one small product wait for each other more than
+    they compute, and wait longest where other programs want the cores too.
 
     Attributes:
         batch_size: the most inputs of a batch. Halved, for good, whenever the device runs out of memory.
     """
 
-    def __init__(self, device: str, batch_size: int, notes: dict[str, Any]) -> None:
+    def __init__(self, device: str, batch_size: int, notes: dict[str, Any], threads: int = 1) -> None:
         self.device = device
         self.batch_size = batch_size
         self._notes = notes
+        self._threads = threads if device == "cpu" else 1
 
     def run(
         self,
@@ -77,7 +88,7 @@ class Runner:
         layout: Layout,
         tokenise: Callable[[list[Any]], Features],
         forward: Callable[[Features], Features],
-    ) -> Iterator[tuple[NDArray[np.int64], Features, Features]]:
+    ) -> Iterator[Done]:
         """Yield, batch by batch, the numbers of its inputs, its features, and what ``forward`` made of them.
 
         Args:
@@ -86,6 +97,18 @@ class Runner:
             tokenise: makes features of inputs, padded to the longest.
             forward: the forward pass.
         """
+        work = self._batches(inputs, layout, tokenise, forward)
+        for done in self._side_by_side(work) if self._threads > 1 else (batch() for batch in work):
+            yield from done
+
+    def _batches(
+        self,
+        inputs: Sequence[Any],
+        layout: Layout,
+        tokenise: Callable[[list[Any]], Features],
+        forward: Callable[[Features], Features],
+    ) -> Iterator[Callable[[], list[Done]]]:
+        """Yield the work of each batch, to be called in any thread."""
         for start in range(0, len(inputs), _TOKENISE):
             part = list(inputs[start : start + _TOKENISE])
             features = tokenise(part)
@@ -93,38 +116,58 @@ class Runner:
                 at = 0
                 while at < len(rows):
                     some = rows[at : at + self.batch_size]
-                    filled = self._filled(some, layout)
-                    batch = (
-                        _fit(features, filled, width, layout)
-                        if width
-                        else tokenise([part[row] for row in some])
-                    )
-                    done = self._try(forward, batch, len(some))
-                    if done is not None:
-                        yield some + start, *done
-                        at += len(some)
+                    at += len(some)
+                    if width:
+                        filled = self._filled(some, layout)
+                        batch = _fit(features, filled, width, layout)
+                    else:
+                        batch = tokenise([part[row] for row in some])
+                    yield partial(self._solve, forward, batch, some + start)
+
+    def _side_by_side(self, work: Iterator[Callable[[], list[Done]]]) -> Iterator[list[Done]]:
+        """Yield the results in the order of the work, which is taken up only a little ahead of them."""
+        import torch
+
+        before = torch.get_num_threads()
+        pool = ThreadPoolExecutor(self._threads, "encode", initializer=torch.set_num_threads, initargs=(1,))
+        try:
+            under_way: deque[Future[list[Done]]] = deque()
+            for batch in work:
+                under_way.append(pool.submit(batch))
+                if len(under_way) > self._threads:
+                    yield under_way.popleft().result()
+            while under_way:
+                yield under_way.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(before)  # the workers' setting reaches the whole process
 
     def _filled(self, rows: NDArray[np.int64], layout: Layout) -> NDArray[np.int64]:
         missing = -len(rows) % _ROWS if layout.head and self.device == "cpu" else 0
         return np.concatenate([rows, np.repeat(rows[-1:], missing)])
 
-    def _try(
-        self, forward: Callable[[Features], Features], batch: Features, size: int
-    ) -> tuple[Features, Features] | None:
+    def _solve(
+        self, forward: Callable[[Features], Features], batch: Features, rows: NDArray[np.int64]
+    ) -> list[Done]:
+        """Run a batch; where the device has too little memory, its halves."""
         import torch
 
+        size = len(rows)
         try:
             with torch.inference_mode():
                 there = {k: v.to(self.device) if hasattr(v, "to") else v for k, v in batch.items()}
-                return _first(there, size), _first(forward(dict(there)), size)
+                return [(rows, _first(there, size), _first(forward(dict(there)), size))]
         except RuntimeError as error:
             if not is_out_of_memory(error) or size == 1:
                 raise
-        self.batch_size = size // 2
+        half = size // 2
+        self.batch_size = min(self.batch_size, half)
         self._notes["batch_size"] = f"{self.batch_size}: the device ran out of memory at {size}"
         if self.device.startswith("cuda"):
             torch.cuda.empty_cache()
-        return None
+        first = _first(batch, half)
+        rest = {k: v[half:] if getattr(v, "ndim", 0) > 0 else v for k, v in batch.items()}
+        return self._solve(forward, first, rows[:half]) + self._solve(forward, rest, rows[half:])
 
 
 def _first(features: Features, size: int) -> Features:

@@ -57,6 +57,7 @@ class Encoder:
         trust_remote_code: bool = False,
         device: str | None = None,
         batch_size: int = 32,
+        threads: int = 1,
         notes: dict[str, Any] | None = None,
     ) -> None:
         """Load the model.
@@ -70,6 +71,7 @@ class Encoder:
             trust_remote_code: run code that comes with the model.
             device: a torch device; the best there is unless given.
             batch_size: the most texts in one batch.
+            threads: on the CPU, how many batches run side by side. Changes no result.
             notes: where to note the device, and a smaller batch size after running out of memory.
 
         Raises:
@@ -91,7 +93,7 @@ class Encoder:
         }
         notes = {} if notes is None else notes
         notes |= {"device": self.device, "dtype": dtype, "model": model.source}
-        self._runner = Runner(self.device, batch_size, notes)
+        self._runner = Runner(self.device, batch_size, notes, threads)
 
     @property
     def similarity(self) -> Literal["cosine", "dot"]:

@@ -28,6 +28,7 @@ class PairScorer:
         trust_remote_code: bool = False,
         device: str | None = None,
         batch_size: int = 32,
+        threads: int = 1,
         notes: dict[str, Any] | None = None,
     ) -> None:
         """Load the model; the arguments are those of :class:`irkit.models.encoder.Encoder`.
@@ -55,7 +56,7 @@ class PairScorer:
         self._prompt = self._model.prompts.get(self._model.default_prompt_name or "") or None
         notes = {} if notes is None else notes
         notes |= {"device": self.device, "dtype": dtype, "model": model.source}
-        self._runner = Runner(self.device, batch_size, notes)
+        self._runner = Runner(self.device, batch_size, notes, threads)
 
     def scores(self, pairs: Sequence[tuple[str, str]]) -> NDArray[np.float32]:
         """Return the scores of (query, text) pairs, ``float32[n]``, after the model's own activation.

@@ -79,6 +79,7 @@ class EncoderOptions(BaseModel):
             trust_remote_code=self.trust_remote_code,
             device=self.device or context.runtime.device,
             batch_size=self.batch_size,
+            threads=context.runtime.threads,
             notes=context.notes,
         )
 

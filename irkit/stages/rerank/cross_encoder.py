@@ -75,6 +75,7 @@ class CrossEncoder(Reranker):
             trust_remote_code=self.trust_remote_code,
             device=self.device or context.runtime.device,
             batch_size=self.batch_size,
+            threads=context.runtime.threads,
             notes=context.notes,
         )
         return CrossEncoderState(scorer, context.collection.docs)
