@@ -33,7 +33,7 @@ lint: $(STAMP)
 	$(BIN)/lint-imports
 
 schema: $(STAMP)
-	$(BIN)/irkit schema --output docs/irkit.schema.json
+	$(BIN)/irkit schema --own --output docs/irkit.schema.json
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -15,9 +15,10 @@ A stage is a function of its options here: ``irkit.bm25``, ``irkit.dense``, ``ir
 
 from __future__ import annotations
 
-from functools import partial
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from irkit.core.rankings import Rankings
     from irkit.pipeline.graph import Pipeline, fuse
     from irkit.pipeline.registry import make_stage, register
+    from irkit.pipeline.stage import Stage
 
 __version__ = version("irkit")
 
@@ -67,14 +69,35 @@ def __getattr__(name: str) -> Any:
     if name in _HOMES:
         return getattr(import_module(_HOMES[name]), name)
     if not name.startswith("_"):
-        from irkit.pipeline.registry import make_stage, stage_names
+        stage = {found.replace("-", "_"): found for found in _stages()}.get(name)
+        if stage:
+            return _maker(stage)
+        from irkit.core.errors import nearest
 
-        stage = name.replace("_", "-")
-        for candidate in (name, stage):
-            if candidate in stage_names():
-                return partial(make_stage, candidate)
+        raise AttributeError(f"irkit has no stage or name {name!r}: {nearest(name, __dir__())}")
     raise AttributeError(f"module 'irkit' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *(name.replace("-", "_") for name in _stages())})
+
+
+def _stages() -> list[str]:
+    from irkit.pipeline.registry import stage_names
+
+    return stage_names()
+
+
+def _maker(name: str) -> Callable[..., Stage]:
+    """Return the function that makes a stage, with the options and the documentation of its class."""
+    from irkit.pipeline.registry import make_stage, stage_class
+
+    loaded = stage_class(name)
+
+    def make(**options: Any) -> Stage:
+        return make_stage(name, **options)
+
+    make.__name__ = make.__qualname__ = name.replace("-", "_")
+    make.__doc__ = loaded.__doc__
+    make.__signature__ = signature(loaded)  # type: ignore[attr-defined]
+    return make

@@ -31,6 +31,11 @@ LOG = "TOY_LOG"
 Tokens = list[frozenset[str]]
 
 
+def python_path() -> str:
+    """Return a PYTHONPATH with which other processes find this module, and what this process was told to find."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).parent), os.environ.get("PYTHONPATH")]))
+
+
 def log(event: str, name: str, n: int = 0) -> None:
     """Write down one call: one short append, so that lines of several processes do not mix."""
     if path := os.environ.get(LOG):

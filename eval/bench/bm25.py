@@ -22,6 +22,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +60,14 @@ for line in sys.stdin:
     read = {qid: [(hit.docid, hit.score) for hit in hits] for qid, hits in found.items()}
     seconds = time.perf_counter() - started
     hits = sum(map(len, read.values()))
-    print(json.dumps({"returned": returned, "read": seconds, "hits": hits}), flush=True)
+    answer = {"returned": returned, "read": seconds, "hits": hits}
+    if json.loads(line).get("show"):
+        answer["found"] = [read.get(qid, []) for qid in qids]
+    print(json.dumps(answer), flush=True)
 """
+
+ROUNDING = 1e-4
+"""Anserini rounds scores to four decimals and lowers each of several equal ones by 1e-6 more than the one before."""
 
 
 class Worker:
@@ -103,7 +111,38 @@ def serve() -> None:
         docnos, scores = docs.docnos(found.doc), found.score.tolist()
         seconds = time.perf_counter() - started
         assert len(docnos) == len(scores)
-        print(json.dumps({"returned": returned, "read": seconds, "hits": len(docnos)}), flush=True)
+        answer = {"returned": returned, "read": seconds, "hits": len(docnos)}
+        if json.loads(line).get("show"):
+            pairs = list(zip(docnos, scores, strict=True))
+            answer["found"] = [pairs[start:stop] for start, stop in pairwise(found.offsets.tolist())]
+        print(json.dumps(answer), flush=True)
+
+
+def compare(k: int, ours: list[list[Any]], theirs: list[list[Any]]) -> tuple[int, int, float]:
+    """Compare the hits of all queries, and end the program where documents or scores differ.
+
+    Returns:
+        how many hits there are; at how many places the two have different documents, which is only allowed where their scores
+        are equal within Anserini's rounding; the largest difference between the scores of one place.
+    """
+    hits, moved, largest = 0, 0, 0.0
+    for number, (mine, other) in enumerate(zip(ours, theirs, strict=True)):
+        if len(mine) != len(other):
+            sys.exit(f"k={k}, query number {number}: {len(mine)} documents, pyserini has {len(other)}")
+        scores, ties = dict(mine), Counter(round(score, 4) for _, score in mine)
+        for place, ((doc, score), (their_doc, their_score)) in enumerate(zip(mine, other, strict=True)):
+            gap = abs(score - their_score)
+            own = scores.get(
+                their_doc, mine[-1][1]
+            )  # a document that we lack can only be tied with our last one
+            allowed = ROUNDING + 1e-6 * ties[round(score, 4)]
+            if gap > allowed or (doc != their_doc and abs(own - their_score) > allowed):
+                sys.exit(
+                    f"k={k}, query number {number}, place {place + 1}: "
+                    f"{doc} {score}, pyserini has {their_doc} {their_score}"
+                )
+            hits, moved, largest = hits + 1, moved + (doc != their_doc), max(largest, gap)
+    return hits, moved, largest
 
 
 def prepare(folder: Path, scratch: Path) -> dict[str, Any]:
@@ -129,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data = Path(os.environ.get("IRKIT_TEST_DATA", "../shared/data"))
     parser.add_argument("--collection", type=Path, default=data / "scifact", help="a BEIR folder")
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument(
         "--warm-up", type=int, default=10, help="batches before the first that counts, for every k"
@@ -157,7 +196,10 @@ def main() -> None:
             "| k | irkit queries/s | pyserini, returned | ratio | irkit with ids | pyserini, hits read | ratio |"
         )
         print("|---|---|---|---|---|---|---|")
+        same = []
         for k in DEPTHS:
+            found = [worker.ask({"k": k, "show": True})["found"] for worker in (ours, peer)]
+            same.append((k, *compare(k, *found)))
             turns = [
                 (ours.ask({"k": k}), peer.ask({"k": k})) for _ in range(options.warm_up + options.repeats)
             ]
@@ -172,6 +214,12 @@ def main() -> None:
                     cells.append(f"{n / statistics.median(turn[side][until] for turn in turns):,.0f}")
                 cells.append(f"**{statistics.median(b[until] / a[until] for a, b in turns):.1f}**")
             print(f"| {' | '.join(cells)} |", flush=True)
+        print("\nBoth return the same documents and scores, within Anserini's rounding:")
+        for k, hits, moved, largest in same:
+            print(
+                f"k={k}: {hits} hits of {n} queries, scores differ by {largest:.1e} at most; "
+                f"{moved} places have another document, of equal score"
+            )
         ours.close()
         peer.close()
     return None

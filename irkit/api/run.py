@@ -14,15 +14,15 @@ from urllib.parse import quote
 import numpy as np
 
 from irkit.api.workspace import Workspace
-from irkit.config.experiment import Experiment, load_experiment
+from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError, nearest
+from irkit.core.files import write_atomically
 from irkit.data.collection import Collection
 from irkit.evaluate.runfile import write_run
 from irkit.evaluate.stored import evaluate_stored
 from irkit.exec.executor import Executor, Trace, label_of
-from irkit.pipeline.graph import Node
+from irkit.pipeline.graph import Node, pipelines_to_data
 from irkit.report.build import write_report
-from irkit.report.files import write_atomically
 from irkit.report.provenance import collect
 from irkit.report.results import (
     CollectionInfo,
@@ -62,7 +62,7 @@ def run(
     """
     workspace = workspace or Workspace()
     if not isinstance(experiment, Experiment):
-        experiment = load_experiment(Path(experiment), settings)
+        experiment = workspace.load(Path(experiment), settings)
     started = time.perf_counter()
     chosen = _choose(experiment, only)
     folder = workspace.runs / experiment.name
@@ -72,7 +72,7 @@ def run(
         experiment=experiment.name,
         description=experiment.description,
         metrics=list(experiment.metrics),
-        pipelines={name: pipeline.to_data() for name, pipeline in experiment.pipelines.items()},
+        pipelines=pipelines_to_data(experiment.pipelines),
         baseline=experiment.baseline,
         scores=scores,
         stages=[stage for outcome in outcomes for stage in outcome.stages],
@@ -80,12 +80,14 @@ def run(
         expected=_expectations(experiment, scores),
         provenance=collect(workspace.root, command),
         seconds=time.perf_counter() - started,
+        left_out=[name for name in experiment.collections if name not in chosen],
     )
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "experiment.yaml", experiment.to_yaml())
+    write_atomically(folder / "experiment.yaml", experiment.to_yaml(full=True))
     save_results(results, [outcome.per_query for outcome in outcomes], folder)
     write_markdown(results, folder)
     write_report(folder)
+    _drop_old_runs(folder, experiment)
     return results, folder
 
 
@@ -168,13 +170,13 @@ def _stage_time(
         position=position,
         stage=node.stage.name,
         label=label_of(node),
-        seconds=trace.seconds,
-        prepare_seconds=trace.prepare_seconds,
+        seconds=trace.cost.seconds,
+        prepare_seconds=trace.cost.prepare_seconds,
         queries=trace.queries,
-        timed_queries=trace.computed,
+        timed_queries=trace.cost.computed,
         cached_queries=trace.stored,
         artifact_bytes=trace.artifact_bytes,
-        notes=trace.notes,
+        notes=trace.cost.notes,
         node=key,
     )
 
@@ -205,14 +207,32 @@ def _expectations(experiment: Experiment, scores: Sequence[Score]) -> list[Expec
 def _write_run(
     folder: Path, name: str, pipeline: str, executor: Executor, node: Node, collection: Collection
 ) -> None:
-    safe = re.sub(
-        r"^\.", "%2E", quote(name, safe=" =,+")
-    )  # one folder per name, whatever slashes and dots the name has
-    path = folder / "runs" / safe / f"{pipeline}.trec"
-    key = executor.recipe(node).key
-    marker = f"irkit-{key[:16]}-{collection.fingerprint[:16]}"
-    if path.is_file() and marker in path.open(encoding="utf-8").read(4096):
-        return  # written by an earlier run, from the same rankings
+    path = _run_file(folder, name, pipeline)
+    recipe = executor.recipe(node)
+    marker = f"irkit-{recipe.base[:16]}-{recipe.part}-{collection.fingerprint[:16]}"
+    if path.is_file():
+        with path.open(encoding="utf-8") as file:
+            if marker in file.read(4096):
+                return  # written by an earlier run, from the same rankings of the same queries
     with suppress(OSError):  # write_run says what is wrong with the folder
         path.parent.mkdir(parents=True, exist_ok=True)
     write_run(path, executor.rankings(node), collection, tag=pipeline, header={"rankings": marker})
+
+
+def _run_file(folder: Path, collection: str, pipeline: str) -> Path:
+    """Return where a run file stands: one folder per collection, whatever slashes and dots its name has."""
+    safe = re.sub(r"^\.", "%2E", quote(collection, safe=" =,+"))
+    return folder / "runs" / safe / f"{pipeline}.trec"
+
+
+def _drop_old_runs(folder: Path, experiment: Experiment) -> None:
+    """Remove the run files of pipelines and collections that the experiment no longer has, and the folders they leave empty.
+
+    Those of collections that ``--only`` left out stay.
+    """
+    ours = {_run_file(folder, c, p) for c in experiment.collections for p in experiment.pipelines}
+    for path in list((folder / "runs").glob("*/*.trec")):
+        if path not in ours:
+            path.unlink(missing_ok=True)
+            with suppress(OSError):  # other files stand there
+                path.parent.rmdir()

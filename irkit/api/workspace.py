@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from irkit.config.experiment import CollectionSpec, Experiment
+from irkit.config.experiment import CollectionSpec, Experiment, load_experiment
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
-from irkit.data.open import open_collection
+from irkit.data.open import open_collection, resolve
 from irkit.exec.executor import Executor
 from irkit.exec.plan import NodePlan, plan
 from irkit.exec.search import Searcher
@@ -41,12 +41,24 @@ class Workspace:
     def store(self) -> Store:
         """The store of the workspace."""
         chosen = os.environ.get("IRKIT_STORE")
-        return Store(self.store_root or (Path(chosen) if chosen else self.root / "indexes"))
+        root = self.store_root or (Path(chosen) if chosen else self.root / "indexes")
+        return Store(
+            root,
+            on_wait=lambda recipe: self.progress.say(f"waiting: another irkit is at work on {recipe.kind}"),
+        )
 
     @property
     def runs(self) -> Path:
         """The folder under which each experiment's results have a folder of their own."""
         return self.root / "eval" / "runs"
+
+    def load(self, path: Path, settings: Sequence[str] = ()) -> Experiment:
+        """Read an experiment file; collections that cannot be there are problems of their lines.
+
+        Raises:
+            ConfigError: naming every problem of the file at once, each with ``file:line``.
+        """
+        return load_experiment(path, settings, lambda spec: resolve(spec, base=self.root, store=self.store))
 
     def open(self, collection: CollectionSpec) -> Collection:
         """Open a collection; the first time, its tables are built in the store."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from irkit.cli import console
+from irkit.cli import INTERRUPTED, console, interrupted
 from irkit.cli.models import app as models_app
 from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
 from irkit.cli.setup import doctor, init
@@ -66,11 +66,17 @@ def run(
 
     with console.progress() as bars:
         place = workspace(root, store, device, threads, bars)
+        loaded = place.load(experiment, settings or ())
+        if check and not loaded.expected:
+            raise _nothing_to_check(experiment)
         chosen = [name.strip() for name in only.split(",")] if only else []
-        results, folder = run_experiment(experiment, place, settings=settings or (), only=chosen)
+        results, folder = run_experiment(loaded, place, only=chosen)
     out = console.out()
-    for table in terminal_tables(results):
+    for table in terminal_tables(results, out.width):
         out.print(table)
+    for info in results.collections:
+        for kind, (count, first) in info.warnings.items():
+            out.print(f"warning: {info.name}: {kind}: {count}, the first at {first}", markup=False)
     off = [each for each in results.expected if each.status == "off"]
     for each in off:
         place_text = f"{each.collection} / {each.pipeline} / {each.metric}"
@@ -83,8 +89,15 @@ def run(
     out.print(
         f"{results.seconds:.1f} s{'' if fresh else ', nothing had changed'}; report: {_short(folder / 'report.html')}"
     )
+    if check and not results.expected:
+        raise _nothing_to_check(f"--only {only}")
     if check and off:
         raise typer.Exit(1)
+
+
+def _nothing_to_check(where: object) -> ConfigError:
+    hint = "write the scores under `expected`, for example: expected: {bm25: {ndcg@10: 0.679}}; or leave --check out"
+    return ConfigError.of("--check finds no expected score to compare with", where=str(where), hint=hint)
 
 
 @app.command()
@@ -98,11 +111,9 @@ def plan(
     from rich.table import Table
     from rich.text import Text
 
-    from irkit.config.experiment import load_experiment
-
     place = workspace(root, store)
     out = console.out()
-    for name, nodes in place.plan(load_experiment(experiment, settings or ())).items():
+    for name, nodes in place.plan(place.load(experiment, settings or ())).items():
         table = Table(
             "stage", "for", "status", "queries", "builds", "why", title=Text(name), title_justify="left"
         )
@@ -123,11 +134,9 @@ def plan(
 
 
 @app.command()
-def validate(experiment: Experiments, settings: Settings = None) -> None:
+def validate(experiment: Experiments, settings: Settings = None, root: Root = None) -> None:
     """Check an experiment file; every problem is shown at once, with its line."""
-    from irkit.config.experiment import load_experiment
-
-    found = load_experiment(experiment, settings or ())
+    found = workspace(root).load(experiment, settings or ())
     counts = f"{len(found.pipelines)} pipelines, {len(found.collections)} collections, {len(found.metrics)} metrics"
     typer.echo(f"{experiment}: good ({counts})")
 
@@ -137,18 +146,15 @@ def schema(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="The file to write; stdout by default.")
     ] = None,
+    own: Annotated[bool, typer.Option("--own", help="Leave out the stages of plug-ins.")] = False,
 ) -> None:
     """Print the JSON Schema of experiment files, with every installed stage; editors complete and check YAML with it."""
     from irkit.config.schema import schema_text
 
     if output is None:
-        typer.echo(schema_text(), nl=False)
-        return
-    try:
-        output.write_text(schema_text(), encoding="utf-8")
-    except OSError as error:
-        hint = "choose a file that you may write to"
-        raise ConfigError.of(f"cannot be written: {error.strerror}", where=str(output), hint=hint) from error
+        typer.echo(schema_text(own=own), nl=False)
+    else:
+        output.write_text(schema_text(own=own), encoding="utf-8")
 
 
 @app.command()
@@ -197,9 +203,6 @@ def main(argv: Sequence[str] | None = None) -> Any:
         console.show_error(error)
         sys.exit(console.FAILED)
     except (KeyboardInterrupt, SystemExit) as stop:
-        if (
-            isinstance(stop, SystemExit) and stop.code != console.INTERRUPTED
-        ):  # typer turns Ctrl-C into an exit
+        if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:  # typer turns Ctrl-C into an exit
             raise
-        typer.echo("\ninterrupted; what was finished is kept, the same command goes on from there", err=True)
-        sys.exit(console.INTERRUPTED)
+        interrupted()

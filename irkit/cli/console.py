@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from irkit.pipeline.context import Advance
 
-FAILED, INTERRUPTED = 2, 130
+FAILED = 2
 
 
 def out() -> Console:
@@ -62,6 +62,10 @@ class ProgressBars:
             yield lambda n: bars.advance(number, n)
         finally:
             bars.stop_task(number)
+
+    def say(self, text: str) -> None:
+        """Print a line above the bars."""
+        (self._bars.console if self._bars else err()).print(text, markup=False)
 
     def _start(self) -> Bars:
         from rich.progress import (

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from irkit.api.workspace import Workspace
 from irkit.cli import console
-from irkit.config.experiment import load_experiment
 from irkit.core.errors import ConfigError, nearest
 from irkit.core.queries import Queries
 from irkit.core.rankings import CodeArray, ScoreArray
 from irkit.data.collection import Collection
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def search(
@@ -26,7 +28,7 @@ def search(
     bars: console.ProgressBars,
 ) -> None:
     """Answer one query, or one after the other until the input ends."""
-    experiment = load_experiment(path, settings)
+    experiment = workspace.load(path, settings)
     name = pipeline or list(experiment.pipelines)[-1]
     where = collection or next(iter(experiment.collections))
     if name not in experiment.pipelines:
@@ -60,11 +62,13 @@ def _show(collection: Collection, found: tuple[CodeArray, ScoreArray], hits: int
     if not len(found[0]):
         out.print("no hits")
     for rank, (code, score) in enumerate(zip(found[0][:hits], found[1][:hits], strict=True), start=1):
-        docno, title, body = (
-            part(int(code)) for part in (collection.docs.docno, collection.docs.title, collection.docs.body)
-        )
+        docs = collection.docs
+        docno, title, body = (_inert(part(int(code))) for part in (docs.docno, docs.title, docs.body))
         out.print(Text.assemble(f"{rank:3}  {score:9.4f}  ", (docno, "bold"), f"  {title}" if title else ""))
-        text = " ".join(body.split())
-        out.print(
-            Text("                " + (text if len(text) <= 300 else text[:300].rsplit(" ", 1)[0] + " ..."))
-        )
+        text = body if len(body) <= 300 else body[:300].rsplit(" ", 1)[0] + " ..."
+        out.print(Text(f"                {text}"))
+
+
+def _inert(text: str) -> str:
+    """Return a document's text on one line, without the control characters that a terminal would obey."""
+    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))

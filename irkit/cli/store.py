@@ -13,11 +13,14 @@ import typer
 from irkit.cli import console
 from irkit.cli.options import Root, StoreRoot, workspace
 from irkit.core.errors import ConfigError, StoreError
-from irkit.store import MANIFEST, Artifact, Store
+from irkit.store import Artifact, Store
 
 app = typer.Typer(
     help="Look into the store of computed artifacts, verify it, and make room.", no_args_is_help=True
 )
+
+_TRASH = ".trash-"
+"""What the store calls a folder while it removes it."""
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -57,7 +60,7 @@ def ls(
     for artifact in found.artifacts():
         if kind in (None, artifact.kind):
             total += artifact.bytes
-            days = (time.time() - (artifact.path / MANIFEST).stat().st_mtime) / 86400
+            days = (time.time() - artifact.last_used) / 86400
             cells = (
                 artifact.key[:12],
                 artifact.kind,
@@ -70,7 +73,14 @@ def ls(
     out.print(table)
     out.print(f"{table.row_count} artifacts, {human(total)}, in {found.root}")
     for path, size in found.unfinished():
-        out.print(f"unfinished: {path.name[:12]}, {human(size)} (the next run goes on from it)")
+        if path.name.startswith(_TRASH):
+            key, note = (
+                path.name.removeprefix(_TRASH),
+                "left of a removal; irkit store gc --unfinished ends it",
+            )
+        else:
+            key, note = path.name, "the next run goes on from it"
+        out.print(f"unfinished: {key[:12]}, {human(size)} ({note})")
 
 
 @app.command()
@@ -89,7 +99,8 @@ def verify(root: Root = None, store: StoreRoot = None) -> None:
 @app.command()
 def gc(
     older_than: Annotated[
-        int | None, typer.Option("--older-than", metavar="DAYS", help="Remove what was not used for so long.")
+        int | None,
+        typer.Option("--older-than", min=0, metavar="DAYS", help="Remove what was not used for so long."),
     ] = None,
     max_size: Annotated[
         str | None,
@@ -126,16 +137,16 @@ def gc(
         done = dry_run or found.remove(path)
         count += done
         what = ("would remove" if dry_run else "removed") if done else "in use, kept"
-        typer.echo(f"{what} {path.name.removeprefix('.trash-')[:12]}: {why}")
+        typer.echo(f"{what} {path.name.removeprefix(_TRASH)[:12]}: {why}")
     typer.echo(f"{count} {'would be ' if dry_run else ''}removed")
 
 
 def _unused(store: Store, older_than: int | None, max_size: str | None) -> list[Artifact]:
-    artifacts = sorted(store.artifacts(), key=lambda a: (a.path / MANIFEST).stat().st_mtime)
+    artifacts = sorted(store.artifacts(), key=lambda a: a.last_used)
     doomed = []
     if older_than is not None:
         limit = time.time() - older_than * 86400
-        doomed = [a for a in artifacts if (a.path / MANIFEST).stat().st_mtime < limit]
+        doomed = [a for a in artifacts if a.last_used < limit]
     if max_size is not None:
         kept = [a for a in artifacts if a not in doomed]
         excess = sum(a.bytes for a in kept) - _parse_size(max_size)

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from irkit.config.override import override
 from irkit.config.steps import read_pipeline, validation_problems
-from irkit.config.yaml import Located, Path, dump_yaml, parse_yaml
-from irkit.core.errors import ConfigError, Problem, nearest
+from irkit.config.yaml import Located, dump_yaml, parse_yaml
+from irkit.core.errors import ConfigError, IrkitError, Place, Problem, nearest
 from irkit.core.metric import parse_metric
 from irkit.data.spec import LocalSpec
-from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline
+from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline, pipelines_to_data
 from irkit.pipeline.stage import Stage
 
 CollectionSpec = str | LocalSpec
@@ -75,19 +75,19 @@ class Experiment:
         data = {
             "name": name,
             "collections": [_collection_to_data(spec) for spec in collections],
-            "pipelines": {key: Pipeline.of(pipeline).to_data() for key, pipeline in pipelines.items()},
+            "pipelines": pipelines_to_data(pipelines),
             **rest,
         }
         return read_experiment(Located(data, f"experiment {name!r}"))
 
-    def to_yaml(self) -> str:
-        """Return the YAML that reads back as this experiment."""
+    def to_yaml(self, *, full: bool = False) -> str:
+        """Return the YAML that reads back as this experiment; ``full`` writes the defaults out, which later versions may change."""
         data: dict[str, Any] = {"name": self.name}
         if self.description:
             data["description"] = self.description
-        data["collections"] = [_collection_to_data(spec) for spec in self.collections.values()]
+        data["collections"] = [_collection_to_data(spec, full=full) for spec in self.collections.values()]
         data["metrics"] = list(self.metrics)
-        data["pipelines"] = {name: pipeline.to_data() for name, pipeline in self.pipelines.items()}
+        data["pipelines"] = pipelines_to_data(self.pipelines, full=full)
         if self.baseline:
             data["baseline"] = self.baseline
         if self.expected:
@@ -99,8 +99,17 @@ class Experiment:
         return dump_yaml(data)
 
 
-def load_experiment(path: FilePath, settings: Sequence[str] = ()) -> Experiment:
+Check = Callable[[CollectionSpec], object]
+"""Looks whether a collection can be there, without opening it; raises IrkitError when not."""
+
+
+def load_experiment(path: Path, settings: Sequence[str] = (), check: Check | None = None) -> Experiment:
     """Read an experiment file and apply ``--set`` overrides.
+
+    Args:
+        path: the file.
+        settings: ``a.b.c=value`` overrides.
+        check: what to put every collection through, so that its problems carry their lines too.
 
     Raises:
         ConfigError: naming every problem of the file at once, each with ``file:line``.
@@ -118,26 +127,26 @@ def load_experiment(path: FilePath, settings: Sequence[str] = ()) -> Experiment:
     located = parse_yaml(text, str(path))
     for setting in settings:
         override(located, setting)
-    return read_experiment(located)
+    return read_experiment(located, check)
 
 
-def read_experiment(located: Located) -> Experiment:
+def read_experiment(located: Located, check: Check | None = None) -> Experiment:
     """Validate plain data as an experiment.
 
     Raises:
         ConfigError: naming every problem at once.
     """
-    return _ExperimentReader(located).read()
+    return _ExperimentReader(located, check).read()
 
 
 class _ExperimentReader:
     """Reads each key on its own and collects what is wrong, so that one run of the validator shows it all."""
 
-    def __init__(self, located: Located) -> None:
-        self.located = located
+    def __init__(self, located: Located, check: Check | None) -> None:
+        self.located, self.check = located, check
         self.problems: list[Problem] = []
 
-    def fail(self, path: Path, message: str, hint: str | None = None) -> None:
+    def fail(self, path: Place, message: str, hint: str | None = None) -> None:
         self.problems.append(self.located.problem(path, message, hint))
 
     def read(self) -> Experiment:
@@ -192,7 +201,7 @@ class _ExperimentReader:
     def collections(self, value: Any) -> dict[str, CollectionSpec]:
         result: dict[str, CollectionSpec] = {}
         for index, item in enumerate(self.sequence(("collections",), value)):
-            path: Path = ("collections", index)
+            path: Place = ("collections", index)
             spec: CollectionSpec
             if isinstance(item, str):
                 spec, name = item, item
@@ -214,7 +223,17 @@ class _ExperimentReader:
                     path, f"the collection {name!r} stands here twice", "remove one, or give one a 'name'"
                 )
             result[name] = spec
+            self.look_for(path, spec)
         return result
+
+    def look_for(self, path: Place, spec: CollectionSpec) -> None:
+        try:
+            if self.check:
+                self.check(spec)
+        except IrkitError as error:
+            for problem in error.problems:
+                named = f"{problem.where}: {problem.message}" if problem.where else problem.message
+                self.fail(path, named, problem.hint)
 
     def metrics(self, value: Any) -> tuple[str, ...]:
         names: list[str] = []
@@ -239,7 +258,7 @@ class _ExperimentReader:
             )
             return result
         for name, steps in (value or {}).items():
-            path: Path = ("pipelines", name)
+            path: Place = ("pipelines", name)
             if not NAME.fullmatch(name):
                 self.fail(
                     path,
@@ -258,7 +277,7 @@ class _ExperimentReader:
     def expected(self, value: Any, collections: Mapping[str, Any], metrics: Sequence[str]) -> Expected:
         if value is None:
             return {}
-        path: Path = ("expected",)
+        path: Place = ("expected",)
         pipelines = self.pipeline_names()
         if not isinstance(value, dict):
             self.fail(
@@ -281,14 +300,14 @@ class _ExperimentReader:
             result[collection] = self.expected_scores((*path, collection), scores, pipelines, metrics)
         return result
 
-    def mapping(self, path: Path, value: Any, of: str) -> dict[str, Any]:
+    def mapping(self, path: Place, value: Any, of: str) -> dict[str, Any]:
         if isinstance(value, dict):
             return value
         self.fail(path, f"expected {of}, not {value!r}", _EXPECTED)
         return {}
 
     def expected_scores(
-        self, path: Path, value: Any, pipelines: Sequence[str], metrics: Sequence[str]
+        self, path: Place, value: Any, pipelines: Sequence[str], metrics: Sequence[str]
     ) -> dict[str, dict[str, float]]:
         result: dict[str, dict[str, float]] = {}
         for pipeline, scores in self.mapping(path, value, "pipelines with their scores").items():
@@ -314,13 +333,13 @@ class _ExperimentReader:
                 result[pipeline][known] = self.number(here, number)
         return result
 
-    def number(self, path: Path, value: Any) -> float:
+    def number(self, path: Place, value: Any) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
             self.fail(path, f"expected a number from 0 to 1, not {value!r}")
             return 0.0
         return float(value)
 
-    def sequence(self, path: Path, value: Any) -> list[Any]:
+    def sequence(self, path: Place, value: Any) -> list[Any]:
         if value is None:
             return []
         if not isinstance(value, list):
@@ -329,15 +348,16 @@ class _ExperimentReader:
         return value
 
 
-def _collection_to_data(spec: CollectionSpec) -> Any:
-    return spec if isinstance(spec, str) else spec.model_dump(mode="json", exclude_defaults=True)
+def _collection_to_data(spec: CollectionSpec, *, full: bool = False) -> Any:
+    if isinstance(spec, str):
+        return spec
+    no_meaning = {"split"} if spec.path is None else set()
+    return spec.model_dump(mode="json", exclude_defaults=not full, exclude_none=True, exclude=no_meaning)
 
 
 def _name_of(spec: LocalSpec) -> str:
     """Return what tables call a local collection: its name, else the folder and split, else the documents' file."""
-    return spec.name or (
-        f"{FilePath(spec.path).name}/{spec.split}" if spec.path else FilePath(spec.docs or "").name
-    )
+    return spec.name or (f"{Path(spec.path).name}/{spec.split}" if spec.path else Path(spec.docs or "").name)
 
 
 def _deep(value: Mapping[str, Any]) -> bool:

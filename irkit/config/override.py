@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from irkit.config.yaml import Located, Path, parse_yaml
-from irkit.core.errors import ConfigError, nearest
+from irkit.config.yaml import Located, parse_yaml
+from irkit.core.errors import ConfigError, Place, nearest
 
 
 def override(located: Located, setting: str) -> None:
@@ -25,7 +25,7 @@ def override(located: Located, setting: str) -> None:
         )
     value = parse_yaml(text, source).data
     *keys, last = _split(name.strip(), located.data)
-    here, path = located.data, Path()
+    here, path = located.data, Place()
     for key in keys:
         added, here = _descend(here, key, source)
         path += added
@@ -37,8 +37,10 @@ def override(located: Located, setting: str) -> None:
         raise ConfigError.of(
             f"{'.'.join(map(str, path)) or 'the file'} is {here!r} and has no keys", where=source
         )
-    if isinstance(here, list) and not last.isdecimal() and isinstance(here[int(at)], dict):
-        value = {last: value}  # a step that goes by its stage's name: the value is its options
+    if isinstance(here, list) and not last.isdecimal():
+        bare = isinstance(here[int(at)], str)
+        if not bare or (path[:1] == ("pipelines",) and isinstance(value, dict)):
+            value = {last: value}  # a step that goes by its stage's name: the value is its options
     here[at] = value
     place = (*path, at)
     for written in (
@@ -61,7 +63,7 @@ def _split(name: str, data: Any) -> list[str]:
     return keys
 
 
-def _descend(here: Any, key: str, source: str) -> tuple[Path, Any]:
+def _descend(here: Any, key: str, source: str) -> tuple[Place, Any]:
     if isinstance(here, dict):
         if key not in here:
             raise ConfigError.of(f"there is no key {key!r}", where=source, hint=nearest(key, list(here)))

@@ -13,13 +13,14 @@ from irkit.pipeline.registry import stage_class, stage_names
 _DEFS = "#/$defs/"
 
 
-def experiment_schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12) as plain data."""
+def experiment_schema(*, own: bool = False) -> dict[str, Any]:
+    """Return the schema (draft 2020-12) as plain data; ``own`` leaves out the stages of plug-ins."""
+    names = stage_names(own=own)
     definitions: dict[str, Any] = {}
     steps: list[dict[str, Any]] = [
-        {"enum": stage_names(), "description": "A stage with its default options."}
+        {"enum": names, "description": "A stage with its default options."}
     ]
-    for name in stage_names():
+    for name in names:
         cls = stage_class(name)
         options = _inline(cls.model_json_schema(mode="validation"), definitions)
         options.pop("title", None)
@@ -88,9 +89,9 @@ def experiment_schema() -> dict[str, Any]:
     }
 
 
-def schema_text() -> str:
+def schema_text(*, own: bool = False) -> str:
     """Return the schema as JSON text."""
-    return json.dumps(experiment_schema(), indent=2) + "\n"
+    return json.dumps(experiment_schema(own=own), indent=2) + "\n"
 
 
 def _inline(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import to_jsonable_python
 
-from irkit.config.yaml import Located, Path
-from irkit.core.errors import ConfigError, Problem, nearest
+from irkit.config.yaml import Located
+from irkit.core.errors import ConfigError, Place, Problem
 from irkit.pipeline.graph import Pipeline, Step
+from irkit.pipeline.options import option_faults
 from irkit.pipeline.registry import stage_class
 
 OF = "of"
 """The key under which a fusion stage holds its pipelines. It belongs to the graph, not to the stage's options."""
 
 
-def read_pipeline(located: Located, path: Path, value: Any, problems: list[Problem]) -> Pipeline | None:
+def read_pipeline(located: Located, path: Place, value: Any, problems: list[Problem]) -> Pipeline | None:
     """Read a list of steps; append what is wrong to ``problems`` and return None when anything was."""
     if isinstance(value, str | dict):
         value = [value]  # a pipeline of one stage may go without the list
@@ -32,7 +31,7 @@ def read_pipeline(located: Located, path: Path, value: Any, problems: list[Probl
     return Pipeline(tuple(step for step in steps if step)) if all(steps) else None
 
 
-def _read_step(located: Located, path: Path, item: Any, problems: list[Problem]) -> Step | None:
+def _read_step(located: Located, path: Place, item: Any, problems: list[Problem]) -> Step | None:
     if isinstance(item, str):
         item = {item: None}
     if not isinstance(item, dict) or len(item) != 1:
@@ -77,36 +76,10 @@ def _read_step(located: Located, path: Path, item: Any, problems: list[Problem])
 
 
 def validation_problems(
-    located: Located, path: Path, error: ValidationError, fields: Mapping[str, FieldInfo]
+    located: Located, path: Place, error: ValidationError, fields: Mapping[str, FieldInfo]
 ) -> list[Problem]:
-    """Turn pydantic's errors into problems with lines and a remedy: the nearest option, or the default."""
-    result, names = [], list(fields)
-    for each in error.errors(include_url=False):
-        key = tuple(
-            part
-            for part in each["loc"]
-            if not (isinstance(part, str) and part not in names and len(each["loc"]) > 1)
-        )
-        where: Path = (*path, *key)
-        if each["type"] == "extra_forbidden":
-            unknown = str(each["loc"][-1])
-            result.append(located.problem(where, f"unknown option {unknown!r}", nearest(unknown, names)))
-        else:
-            option = ".".join(str(part) for part in key)
-            given = "" if each["type"] == "missing" else f", not {each['input']!r:.100}"
-            message = each["msg"].removeprefix("Value error, ")
-            hint = (
-                _remedy(fields.get(str(key[0])))
-                if key
-                else "irkit schema lists the options and what they may be"
-            )
-            result.append(located.problem(where, f"{option}: {message}{given}" if option else message, hint))
-    return result
-
-
-def _remedy(field: FieldInfo | None) -> str:
-    if field is None or field.is_required():
-        about = field.description if field else None
-        return about or "irkit schema lists the options and what they may be"
-    default = to_jsonable_python(field.get_default(call_default_factory=True, validated_data={}))
-    return f"leave it out for the default, {json.dumps(default)}"
+    """Turn pydantic's errors into problems with lines."""
+    return [
+        located.problem((*path, *fault.place), fault.message, fault.hint)
+        for fault in option_faults(error, fields)
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from io import StringIO
@@ -13,12 +14,13 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from ruamel.yaml.reader import ReaderError
 
-from irkit.core.errors import ConfigError, Problem
-
-Path = tuple[str | int, ...]
+from irkit.core.errors import ConfigError, Place, Problem
 
 _MAX_NODES = 100_000  # an experiment has hundreds; aliases inside aliases can mean billions
 _MAX_DEPTH = 100  # an alias can contain itself
+_FOLDED = re.compile(
+    "[\x80-\x9f\u2028\u2029\ufeff]"
+)  # ruamel writes them bare and reads them as line ends or not at all
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"  # YAML 1.1's; in YAML 1.2 a date is text
 _MERGE = "tag:yaml.org,2002:merge"
 _PLAIN_TAGS = {f"tag:yaml.org,2002:{tag}" for tag in ("null", "bool", "int", "float", "str", "map", "seq")}
@@ -30,10 +32,10 @@ class Located:
 
     data: Any
     source: str
-    lines: dict[Path, int] = field(default_factory=dict)
-    overrides: dict[Path, str] = field(default_factory=dict)
+    lines: dict[Place, int] = field(default_factory=dict)
+    overrides: dict[Place, str] = field(default_factory=dict)
 
-    def where(self, path: Path) -> str:
+    def where(self, path: Place) -> str:
         """Return ``file:line`` of the nearest enclosing piece that has a line, or the override that set it."""
         for length in range(len(path), -1, -1):
             if path[:length] in self.overrides:
@@ -42,7 +44,7 @@ class Located:
                 return f"{self.source}:{self.lines[path[:length]]}"
         return self.source
 
-    def problem(self, path: Path, message: str, hint: str | None = None) -> Problem:
+    def problem(self, path: Place, message: str, hint: str | None = None) -> Problem:
         """Return a problem at a place in the file."""
         return Problem(message, self.where(path), hint)
 
@@ -89,7 +91,7 @@ class _Reader:
     def __init__(self, loader: YAML, located: Located) -> None:
         self.loader, self.located, self.count = loader, located, 0
 
-    def read(self, node: Node, path: Path) -> Any:
+    def read(self, node: Node, path: Place) -> Any:
         self.count += 1
         self.located.lines.setdefault(path, node.start_mark.line + 1)
         if self.count > _MAX_NODES:
@@ -116,7 +118,7 @@ class _Reader:
             return [self.read(item, (*path, index)) for index, item in enumerate(node.value)]
         return self.scalar(node) if isinstance(node, ScalarNode) else None
 
-    def mapping(self, node: MappingNode, path: Path) -> dict[str, Any]:
+    def mapping(self, node: MappingNode, path: Place) -> dict[str, Any]:
         result: dict[str, Any] = {}
         for key_node, value_node in node.value:
             if str(key_node.tag) == _MERGE:
@@ -153,10 +155,15 @@ class _Reader:
 
 def dump_yaml(data: Mapping[str, Any]) -> str:
     """Return plain data as readable YAML, keys in their order."""
+    text = _dump(data, unicode=True)
+    return _dump(data, unicode=False) if _FOLDED.search(text) else text
+
+
+def _dump(data: Mapping[str, Any], *, unicode: bool) -> str:
     writer = YAML(typ="safe", pure=True)
     writer.default_flow_style = False
     writer.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
-    writer.allow_unicode = True
+    writer.allow_unicode = unicode
     writer.width = 120
     out = StringIO()
     writer.dump(data, out)

@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Self
 
+Place = tuple[str | int, ...]
+"""Where something stands in nested data, keys and list positions from the top: ``("pipelines", "mine", 1, "fuse", "of", 0)``."""
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -58,13 +61,18 @@ class StoreError(IrkitError):
     """The store cannot be read or written: damaged artifact, read-only folder, full disk."""
 
 
+class ReportError(IrkitError):
+    """The results of an experiment cannot be written or read."""
+
+
 class DependencyError(IrkitError):
     """A package or program that the work needs is missing; the hint is the command that installs it."""
 
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """Return a phrase for an error text: the nearest of ``names``, or all of them when none is near."""
-    close = get_close_matches(name, names, n=1, cutoff=0.6)
+    same = [each for each in names if each.lower() == name.lower()]
+    close = same[:1] or get_close_matches(name, names, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"choose one of: {', '.join(sorted(names))}" if names else "there is none to choose from"

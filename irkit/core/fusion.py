@@ -9,6 +9,8 @@ What the definitions leave open, and what is done here:
 * A document that a ranking lacks contributes nothing to it: 0 to a sum, no candidate for a maximum (as in
   ranx). After z-scores 0 is the ranking's mean, so there a missing document beats one below the mean: prefer
   ``min-max`` when the rankings differ much in length.
+* A ranking of weight 0 is left out, as if it had not been given: its documents do not appear, and it counts
+  for nothing in ``combmnz``, ``combmax`` and ``borda``.
 * ``min-max``: when all scores of a query are equal (one hit, say) every hit gets 1: the best hit always gets
   1. ranx gives 0, as if the only document that a retriever found were not found at all.
 * ``z-score`` (population standard deviation, ranx's ``zmuv``): when all scores of a query are equal every hit
@@ -68,11 +70,11 @@ def fuse(
         method: how contributions are made and combined.
         norm: how the scores of each query of each ranking are normalised first; only for methods that use
             scores.
-        weights: one for each of ``rankings``, not negative; 1 for all when None.
+        weights: one for each of ``rankings``, not negative, 0 to leave one out; 1 for all when None.
         rrf_k: the constant of ``rrf``, positive or 0.
 
     Returns:
-        for each query every document of any ranking, in canonical order.
+        for each query every document of any ranking whose weight is not 0, in canonical order.
 
     Raises:
         ValueError: for no rankings, other numbers of queries, weights that do not fit, a rank method with a
@@ -89,6 +91,8 @@ def fuse(
     factors = check_weights(weights, len(rankings))
     if not rrf_k >= 0:
         raise ValueError(f"rrf_k is {rrf_k}: it must not be negative")
+    rankings = [ranking for ranking, factor in zip(rankings, factors, strict=True) if factor]
+    factors = [factor for factor in factors if factor]
     hits = np.sum([ranking.offsets for ranking in rankings], axis=0)
     cuts = np.unique(
         [0, *np.searchsorted(hits, np.arange(_BLOCK, hits[-1], _BLOCK)), len(rankings[0])]

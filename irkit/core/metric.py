@@ -58,7 +58,8 @@ class Metric:
     Attributes:
         name: a key of ``FAMILIES``.
         k: only the first ``k`` hits count; None for all.
-        level: the lowest gain of a relevant document. For nDCG: gains below it count 0.
+        level: the lowest gain of a relevant document. For nDCG: gains below it count 0; that is irkit's own, as
+            trec_eval's ``-l`` leaves nDCG alone.
     """
 
     name: str
@@ -72,6 +73,8 @@ class Metric:
     @property
     def label(self) -> str:
         """What it measures, in a few words."""
+        if self.name == "ndcg" and self.level > 1:  # trec_eval has no such metric
+            return f"nDCG, linear gains (Järvelin and Kekäläinen 2002), gains below {self.level} count 0"
         return FAMILIES[self.name].label
 
 

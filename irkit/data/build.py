@@ -121,6 +121,9 @@ def build_topics(source: Source, docs: DocStore, content: str, build: Build) -> 
         codes.known([*topic.excluded, *excluded.get(topic.qid, ())], odd, source.policy, topic.qid)
         for topic in kept
     )
+    for topic in kept:
+        if not source.policy.drop_self and _is_document(topic, codes, docs):
+            odd.add("query id is also a document id and policy.drop_self is off", f"query {topic.qid!r}")
     queries = Queries(
         tuple(topic.qid for topic in kept),
         tuple(topic.text for topic in kept),
@@ -132,6 +135,18 @@ def build_topics(source: Source, docs: DocStore, content: str, build: Build) -> 
         "fingerprint": _fingerprint(content, queries, qrels, source.policy),
         "warnings": odd.found,
     }
+
+
+def _is_document(topic: Topic, codes: _Codes, docs: DocStore) -> bool:
+    """Whether a query is a document of the collection: it has its id; where that is a bare number, its text as well.
+
+    Collections that number both queries and documents from 1 have many ids in common and mean nothing by it.
+    """
+    code = codes.find(topic.qid)
+    if code is None or not topic.qid.isdecimal():
+        return code is not None
+    asked, text = (" ".join(each.casefold().split()) for each in (topic.text, docs.text(code)))
+    return bool(asked) and asked in text
 
 
 class _Codes:

@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 from irkit.core.errors import DataError, nearest
 from irkit.data import formats
 from irkit.data.collection import EvalPolicy
-from irkit.data.digests import Digests
 from irkit.data.docstore import Document
 from irkit.data.source import Judgement, Source, Table, Topic
 from irkit.data.spec import LocalSpec
+from irkit.store.digests import DigestCache
 
 PREFIX = "local:"
 _PACKED = ("", ".gz")
@@ -21,7 +21,7 @@ _PACKED = ("", ".gz")
 class LocalSource(Source):
     """Files, identified by the SHA-256 of their bytes: a copy of a collection elsewhere is the same collection."""
 
-    def __init__(self, spec: LocalSpec, base: Path, digests: Digests) -> None:
+    def __init__(self, spec: LocalSpec, base: Path, digests: DigestCache) -> None:
         self.policy: EvalPolicy = spec.policy
         self._digests = digests
         if spec.path is not None:
@@ -39,16 +39,23 @@ class LocalSource(Source):
 
     def docs_identity(self) -> dict[str, Any]:
         """Return the digest of the file of documents."""
-        return {"source": "file", "sha256": self._digests.sha256(self._docs)}
+        return {"source": "file", "sha256": self._sha256(self._docs)}
 
     def topics_identity(self) -> dict[str, Any]:
         """Return the digests of all three files."""
         return {
             "docs": self.docs_identity(),
-            "queries": self._digests.sha256(self._topics),
-            "qrels": self._digests.sha256(self._qrels),
+            "queries": self._sha256(self._topics),
+            "qrels": self._sha256(self._qrels),
             "judged_only": self.judged_only,
         }
+
+    def _sha256(self, path: Path) -> str:
+        try:
+            return self._digests.sha256(path)
+        except OSError as error:
+            message = f"the file cannot be read: {error.strerror}"
+            raise DataError.of(message, where=str(path), hint="check its permissions") from error
 
     def docs(self, scratch: Path) -> Table[Document]:
         """Return the documents."""
@@ -117,7 +124,10 @@ def _split(folder: Path, split: str) -> Path:
 def _folder(path: Path) -> Path:
     if not path.is_dir():
         what = "is a file, not a folder" if path.exists() else "does not exist"
-        hint = "'path' names a BEIR folder ('docs', 'queries' and 'qrels' name files); they are relative to the experiment's folder"
+        hint = (
+            "'path' names a BEIR folder ('docs', 'queries' and 'qrels' name files); relative paths start at the workspace, "
+            "the current folder unless --workspace says otherwise"
+        )
         raise DataError.of(f"the folder of the collection {what}", where=str(path), hint=hint)
     return path
 
@@ -126,6 +136,6 @@ def _file(path: Path) -> Path:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
         raise DataError.of(
-            f"the file {what}", where=str(path), hint="relative paths start at the experiment's folder"
+            f"the file {what}", where=str(path), hint="relative paths start at the workspace"
         )
     return path

@@ -8,15 +8,17 @@ from irkit.core.errors import DataError, nearest
 from irkit.data import limit, local, synthetic
 from irkit.data.build import OnProgress, build_docs, build_topics
 from irkit.data.collection import Collection
-from irkit.data.digests import Digests
 from irkit.data.docstore import DocStore
 from irkit.data.irds import IrdsSource
 from irkit.data.source import Source
 from irkit.data.spec import LocalSpec
 from irkit.data.topics import load_topics
 from irkit.store import Artifact, Recipe, Store
+from irkit.store.digests import DigestCache
 
-_FORMAT = 1  # of the files of both artifacts, and of how sources are read: counts up when either changes
+# Of the files of an artifact, of what its warnings count, and of how sources are read: count up when any of it changes.
+_DOCS = 1
+_TOPICS = 2
 
 OWN_NAMES = (*limit.NAMES, synthetic.NAME)
 
@@ -32,10 +34,11 @@ def resolve(spec: str | LocalSpec, *, base: Path, store: Store) -> Source:
     Raises:
         DataError: for a file or folder that does not exist, an unknown ``irkit/`` id, or impossible parameters.
     """
+    digests = DigestCache(store.root / "digests.json")
     if isinstance(spec, LocalSpec):
-        return local.LocalSource(spec, base, Digests(store.root))
+        return local.LocalSource(spec, base, digests)
     if spec.startswith(local.PREFIX):
-        return local.LocalSource(local.local_spec(spec), base, Digests(store.root))
+        return local.LocalSource(local.local_spec(spec), base, digests)
     name = spec.partition("?")[0]
     if name == synthetic.NAME:
         return synthetic.SyntheticSource(spec)
@@ -67,7 +70,7 @@ def open_collection(
     """
     source = resolve(spec, base=base, store=store)
     policy = source.policy.model_dump(mode="json")
-    recipe = Recipe("topics", {"format": _FORMAT, "source": dict(source.topics_identity()), "policy": policy})
+    recipe = Recipe("topics", {"format": _TOPICS, "source": dict(source.topics_identity()), "policy": policy})
     topics = store.find(recipe)
     docs = store.find(Recipe("docs", topics.meta["docs"])) if topics else None
     if docs is None:
@@ -100,5 +103,5 @@ def open_collection(
 
 
 def _docs(source: Source, store: Store, on_progress: OnProgress | None) -> Artifact:
-    recipe = Recipe("docs", {"format": _FORMAT, **source.docs_identity()})
+    recipe = Recipe("docs", {"format": _DOCS, **source.docs_identity()})
     return store.get(recipe, lambda build: build_docs(source.docs(build.folder), build, on_progress))

@@ -11,7 +11,6 @@ id as it is written, that one is meant: files of other tools, which encode nothi
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 import numpy as np
 
 from irkit.core.errors import DataError, Problem
+from irkit.core.files import replacing
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings, offsets_of
 
@@ -88,17 +88,9 @@ def write_run(
         raise ValueError(
             f"rankings of {len(rankings)} queries do not belong to {len(collection.queries)} queries"
         )
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        try:
-            with partial.open("w", encoding="utf-8", newline="\n") as file:
-                _write(file, rankings, collection, "_".join(tag.split()) or "irkit", header or {})
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(path)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
+        with replacing(path) as file:
+            _write(file, rankings, collection, "_".join(tag.split()) or "irkit", header or {})
     except OSError as error:
         raise DataError.of(
             f"the run file cannot be written: {error.strerror}",

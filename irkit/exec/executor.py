@@ -2,46 +2,67 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from irkit.core.errors import StoreError
-from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.exec.check import run_stage
-from irkit.exec.keys import Namer
-from irkit.exec.results import Result, gather, join, read_keys, read_result, write_result
+from irkit.exec.keys import Namer, part_of
+from irkit.exec.results import Result, gather, join, read_result, write_result
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node, merged
 from irkit.pipeline.stage import Batch, Stage
 from irkit.store import Artifact, Build, Recipe
 
+_COST = "cost.json"
+
 
 @dataclass(frozen=True)
-class Trace:
-    """What the results of one node cost, when they were computed.
+class Cost:
+    """What it took to compute the results of a node.
 
     Attributes:
         seconds: of ``run``, over the ``computed`` queries.
         prepare_seconds: of ``prepare``: models loaded, indexes opened or built.
-        queries: how many queries the results cover.
-        computed: how many of them were computed then; the others came from earlier results.
-        stored: how many of them the store had before this run.
-        artifact_bytes: of the indexes and vectors that the stage opens.
+        computed: how many queries were computed; the others came from earlier results.
         notes: what the stage decided: device, dtype, batch size.
     """
 
-    seconds: float
-    prepare_seconds: float
-    queries: int
-    computed: int
-    stored: int
-    artifact_bytes: int = 0
+    seconds: float = 0.0
+    prepare_seconds: float = 0.0
+    computed: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(
+            self.seconds + other.seconds,
+            self.prepare_seconds + other.prepare_seconds,
+            self.computed + other.computed,
+            {**self.notes, **other.notes},
+        )
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One node's results in the store.
+
+    Attributes:
+        cost: of making them, when they were made.
+        queries: how many queries they cover.
+        stored: how many of them the store had before this run.
+        artifact_bytes: of the indexes and vectors that the stage opens.
+    """
+
+    cost: Cost
+    queries: int
+    stored: int
+    artifact_bytes: int
 
 
 class Executor:
@@ -53,13 +74,9 @@ class Executor:
         self.namer = Namer(context)
         self.nodes = merged(ends)
         self._results: dict[Node, Result] = {}
-        self._stored_before: dict[Node, int] = {}
-        self._states: dict[Stage, tuple[Any, float, Context]] = {}
-        self._uses = Counter(node.stage for node in pending(ends, self.has))
-
-    def has(self, node: Node) -> bool:
-        """Whether the store has the node's results for all the collection's queries."""
-        return self.context.store.find(self.recipe(node)) is not None
+        self._fresh: Counter[Node] = Counter()
+        self._states: dict[Stage, tuple[Any, Context]] = {}
+        self._uses = Counter(node.stage for node in self.namer.pending(ends))
 
     def recipe(self, node: Node) -> Recipe:
         """Return the recipe under which the node's results are stored."""
@@ -68,9 +85,10 @@ class Executor:
     def artifact(self, node: Node) -> Artifact:
         """Return the node's results as they are stored, computed if need be."""
         recipe = self.recipe(node)
-        found = self.context.store.find(recipe) or self._complete(node, recipe)
-        if found.meta.get("chunked"):
-            self._drop_chunks(recipe)
+        found = self.context.store.find(recipe)
+        if found is None:
+            found = self.context.store.get(recipe, lambda build: self._compute(node, build))
+            self._release(node.stage)
         return found
 
     def rankings(self, node: Node) -> Rankings:
@@ -85,105 +103,73 @@ class Executor:
         for node in self.nodes:
             artifact = self.context.store.find(self.recipe(node))
             if artifact is not None:
-                meta = artifact.meta
-                queries = int(meta["queries"])
-                stored = self._stored_before.get(node, queries)
+                meta, queries = artifact.meta, int(artifact.meta["queries"])
                 yield (
                     node,
-                    Trace(
-                        meta["seconds"],
-                        meta["prepare_seconds"],
-                        queries,
-                        int(meta["computed"]),
-                        stored,
-                        meta["artifact_bytes"],
-                        dict(meta["notes"]),
-                    ),
+                    Trace(Cost(**meta["cost"]), queries, queries - self._fresh[node], meta["artifact_bytes"]),
                 )
 
     # -- inside -----------------------------------------------------------------------------------------------------------------
 
-    @property
-    def _source(self) -> Queries:
-        return self.context.collection.queries
-
     def _result(self, node: Node) -> Result:
         if node not in self._results:
-            self._results[node] = read_result(self.artifact(node), self._source)
+            try:
+                result = read_result(self.artifact(node).path, self.context.collection.queries)
+            except FileNotFoundError:  # removed between finding and reading, by `irkit store gc`: once more
+                result = read_result(self.artifact(node).path, self.context.collection.queries)
+            self._results[node] = result
         return self._results[node]
 
-    def _complete(self, node: Node, recipe: Recipe) -> Artifact:
-        """Compute the queries that no earlier run has, and store the results of all of them together."""
-        inputs = [
-            self._result(each) for each in node.inputs
-        ]  # before this node's lock is taken: locks follow the graph
+    def _compute(self, node: Node, build: Build) -> dict[str, Any]:
+        """Write the node's results: gathered from earlier artifacts, and the missing queries computed.
 
-        def write(build: Build) -> dict[str, Any]:
-            keys = self.namer.query_keys
-            siblings = list(self.context.store.siblings(recipe))
-            parts = gather(siblings, keys, self._source)
-            known = {row for rows, _ in parts for row in rows}
-            missing = [row for row in range(len(keys)) if row not in known]
-            meta: dict[str, Any] = {"seconds": 0.0, "prepare_seconds": 0.0, "notes": {}}
-            if missing or not keys:
-                state, meta["prepare_seconds"], context = self._prepare(node.stage)
-                with self.context.progress.task(
-                    label_of(node), len(keys), len(keys) - len(missing)
-                ) as advance:
-                    for rows in _chunks(missing, node.stage.chunk):
-                        result, seconds = self._run(node, rows, inputs, state)
-                        meta["seconds"] += seconds
-                        parts.append((rows, result))
-                        if len(missing) > node.stage.chunk:
-                            self._keep_chunk(node, rows, result)
-                        advance(len(rows))
-                meta["notes"] = dict(context.notes)
-            if not keys:  # only the stage knows what columns its queries have
-                parts.append(([], self._run(node, [], inputs, state)[0]))
-            write_result(build, join(parts, self._source), keys)
-            self._stored_before[node] = len(known)
-            meta |= {"queries": len(keys), "computed": len(missing)}
-            meta["chunked"] = len(missing) > node.stage.chunk or any(s.meta.get("chunk") for s in siblings)
-            return {**meta, "artifact_bytes": self._artifact_bytes(node.stage)}
+        A finished chunk is a shard of the build, so the run after a killed one finds it. The node's lock is held meanwhile;
+        inputs take theirs after it, so locks follow the graph.
+        """
+        keys, source = self.namer.query_keys, self.context.collection.queries
+        parts = gather(self.context.store.siblings(self.recipe(node)), keys, source)
+        known = {row for rows, _ in parts for row in rows}
+        missing = [row for row in range(len(keys)) if row not in known]
+        cost = Cost()
+        with self.context.progress.task(label_of(node), len(keys), len(known)) as advance:
+            for rows in (
+                _chunks(missing, node.stage.chunk) if keys else [[]]
+            ):  # only the stage knows its queries' columns
+                name = part_of([keys[row] for row in rows])
+                shard = build.shard(name, partial(self._chunk, node, rows))
+                parts.append((rows, read_result(shard, source.take(rows))))
+                cost += Cost(**json.loads((shard / _COST).read_text(encoding="utf-8")))
+                advance(len(rows))
+        write_result(build.path(""), join(parts, source), keys)
+        return {
+            "queries": len(keys),
+            "cost": asdict(cost),
+            "artifact_bytes": self._artifact_bytes(node.stage),
+        }
 
-        artifact = self.context.store.get(recipe, write)
-        self._release(node.stage)
-        return artifact
-
-    def _run(self, node: Node, rows: list[int], inputs: list[Result], state: Any) -> tuple[Result, float]:
-        queries, *upstream = [
-            each.take(rows) for each in (inputs if node.queries else [self._source, *inputs])
-        ]
+    def _chunk(self, node: Node, rows: list[int], folder: Path) -> None:
+        """Compute some queries, and write their results and what they cost."""
+        inputs = [self._result(each) for each in node.inputs]
+        state, context, prepare_seconds = self._prepare(node.stage)
+        source = self.context.collection.queries
+        queries, *upstream = inputs if node.queries else [source, *inputs]
         started = time.perf_counter()
-        result = run_stage(node.stage, Batch(queries, tuple(upstream)), state, self.context.collection.docs)  # type: ignore[arg-type]
-        return result, time.perf_counter() - started
+        batch = Batch(queries.take(rows), tuple(each.take(rows) for each in upstream))  # type: ignore[arg-type, misc]
+        result = run_stage(node.stage, batch, state, self.context.collection.docs)
+        cost = Cost(time.perf_counter() - started, prepare_seconds, len(rows), dict(context.notes))
+        self._fresh[node] += len(rows)
+        folder.mkdir()
+        write_result(folder, result, [self.namer.query_keys[row] for row in rows])
+        (folder / _COST).write_text(json.dumps(asdict(cost)), encoding="utf-8")
 
-    def _keep_chunk(self, node: Node, rows: list[int], result: Result) -> None:
-        """Store the results of a chunk on their own: what a killed run had finished, the next one finds among the siblings."""
-        keys = [self.namer.query_keys[row] for row in rows]
-
-        def write(build: Build) -> dict[str, Any]:
-            write_result(build, result, keys)
-            return {"queries": len(rows), "chunk": True}
-
-        self.context.store.get(self.namer.recipe_for(node, keys), write)
-
-    def _drop_chunks(self, recipe: Recipe) -> None:
-        """Remove the chunks, of this run and of killed ones, that the whole makes superfluous."""
-        store, held = self.context.store, set(self.namer.query_keys)
-        with suppress(StoreError):  # a read-only store is as good for reading
-            for sibling in list(store.siblings(recipe)):
-                if sibling.meta.get("chunk") and held.issuperset(read_keys(sibling)):
-                    store.remove(sibling.path)
-            store.tidy(recipe)
-
-    def _prepare(self, stage: Stage) -> tuple[Any, float, Context]:
-        if stage not in self._states:
-            context = replace(self.context, notes={})
-            started = time.perf_counter()
-            state = stage.prepare(context)
-            self._states[stage] = state, time.perf_counter() - started, context
-        return self._states[stage]
+    def _prepare(self, stage: Stage) -> tuple[Any, Context, float]:
+        """Return what ``prepare`` made, the stage's context, and the seconds it took now: 0 when it had been done."""
+        if stage in self._states:
+            return *self._states[stage], 0.0
+        context = replace(self.context, notes={})
+        started = time.perf_counter()
+        self._states[stage] = stage.prepare(context), context
+        return *self._states[stage], time.perf_counter() - started
 
     def _release(self, stage: Stage) -> None:
         """Forget a stage's models once no node still needs them."""
@@ -196,30 +182,11 @@ class Executor:
         return sum(artifact.bytes for artifact in found if artifact)
 
 
-def pending(ends: Sequence[Node], has: Any) -> list[Node]:
-    """Return the nodes that must be computed for ``ends``, inputs first: nothing above a node whose results are stored."""
-    order: dict[Node, None] = {}
-
-    def visit(node: Node) -> None:
-        if node in order or has(node):
-            return
-        for each in node.inputs:
-            visit(each)
-        order[node] = None
-
-    for end in ends:
-        visit(end)
-    return list(order)
-
-
 def label_of(node: Node) -> str:
     """Return a few words that tell a node from its like: the stage and the options that differ from the defaults."""
     options = node.stage.model_dump(mode="json", include=set(node.stage.meaning()), exclude_defaults=True)
-    return (
-        f"{node.stage.name} ({', '.join(f'{k}={v}' for k, v in options.items())})"
-        if options
-        else node.stage.name
-    )
+    told = ", ".join(f"{key}={value}" for key, value in options.items())
+    return f"{node.stage.name} ({told})" if told else node.stage.name
 
 
 def _chunks(rows: list[int], size: int) -> Iterator[list[int]]:

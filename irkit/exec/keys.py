@@ -9,10 +9,11 @@ the nodes after it use the same per-query keys.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
+from irkit.exec.results import read_keys
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node
 from irkit.pipeline.stage import Stage
@@ -49,6 +50,7 @@ class Namer:
             spec = {
                 "format": FORMAT,
                 "stage": stage.name,
+                "code": stage.origin,
                 "version": stage.cache_version,
                 "options": stage.meaning(),
                 "identity": self._identities[stage],
@@ -59,9 +61,37 @@ class Namer:
             self._recipes[node] = Recipe(stage.produces, spec, self.part)
         return self._recipes[node]
 
-    def recipe_for(self, node: Node, keys: list[str]) -> Recipe:
-        """Return the recipe of a node's results over some queries."""
-        return replace(self.recipe(node), part=part_of(keys))
+    def has(self, node: Node) -> bool:
+        """Whether the store has the node's results for the collection's query set."""
+        return self.context.store.find(self.recipe(node)) is not None
+
+    def missing(self, node: Node) -> list[int]:
+        """Return the rows of the queries for which the store has no result of the node, whatever set they were part of."""
+        known = {
+            key
+            for sibling in self.context.store.siblings(self.recipe(node))
+            for key in read_keys(sibling.path)
+        }
+        return [row for row, key in enumerate(self.query_keys) if key not in known]
+
+    def pending(self, ends: Sequence[Node]) -> list[Node]:
+        """Return the nodes that must be computed or put together for ``ends``, inputs first.
+
+        Nothing above a node whose results are all stored is needed.
+        """
+        order: dict[Node, None] = {}
+
+        def visit(node: Node) -> None:
+            if node in order or self.has(node):
+                return
+            if self.missing(node):
+                for each in node.inputs:
+                    visit(each)
+            order[node] = None
+
+        for end in ends:
+            visit(end)
+        return list(order)
 
 
 def part_of(keys: list[str]) -> str:

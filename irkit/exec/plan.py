@@ -6,9 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from irkit.exec.executor import label_of, pending
+from irkit.exec.executor import label_of
 from irkit.exec.keys import Namer
-from irkit.exec.results import read_keys
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node, merged
 from irkit.store import Artifact, Recipe
@@ -42,35 +41,25 @@ class NodePlan:
 def plan(context: Context, ends: Mapping[str, Node]) -> list[NodePlan]:
     """Plan the pipelines (by name, each given by its last node) on one collection. Loads no model and computes nothing."""
     store, namer = context.store, Namer(context)
-
-    def has(node: Node) -> bool:
-        return store.find(namer.recipe(node)) is not None
-
-    to_do = set(pending(list(ends.values()), has))
-    owners = {
-        node: tuple(name for name, end in ends.items() if node in set(end.walk()))
-        for node in merged(list(ends.values()))
-    }
+    to_do = set(namer.pending(list(ends.values())))
+    reached = {name: set(end.walk()) for name, end in ends.items()}
     stored = list(store.artifacts()) if to_do else []
     promised: set[str] = set()
     plans = []
-    for node, pipelines in owners.items():
-        recipe, label = namer.recipe(node), label_of(node)
-        if node not in to_do:
-            plans.append(NodePlan(node, label, pipelines, "stored" if has(node) else "not needed"))
-            continue
-        known = {key for artifact in store.siblings(recipe) for key in read_keys(artifact)}
-        missing = sum(key not in known for key in namer.query_keys)
-        if known and not missing:  # they only have to be put together
-            plans.append(NodePlan(node, label, pipelines, "stored"))
+    for node in merged(list(ends.values())):
+        pipelines = tuple(name for name in ends if node in reached[name])
+        label, missing = label_of(node), len(namer.missing(node)) if node in to_do else 0
+        if not missing:  # the whole is there, or its pieces are, or nothing asks for it
+            here = node in to_do or namer.has(node)
+            plans.append(NodePlan(node, label, pipelines, "stored" if here else "not needed"))
             continue
         builds = []
-        for needed in node.stage.artifacts(context) if missing else []:
+        for needed in node.stage.artifacts(context):
             if needed.key not in promised and store.find(needed) is None:
                 promised.add(needed.key)
                 builds.append(needed.kind)
         status: Status = "compute" if missing == len(namer.query_keys) else "partly"
-        reason = explain(recipe, stored) if status == "compute" else f"{missing} new queries"
+        reason = explain(namer.recipe(node), stored) if status == "compute" else f"{missing} new queries"
         plans.append(NodePlan(node, label, pipelines, status, missing, reason, tuple(builds)))
     return plans
 

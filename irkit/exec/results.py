@@ -11,49 +11,48 @@ import numpy as np
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
-from irkit.store import Artifact, Build
+from irkit.store import Artifact
 
 Result = Rankings | Queries
 
+_KEYS, _QUERIES = "keys.txt", "queries.json"
 
-def write_result(build: Build, result: Result, keys: Sequence[str]) -> None:
-    """Write a node's results and the keys of the queries they belong to."""
-    build.path("keys.txt").write_text("\n".join(keys), encoding="ascii")
+
+def write_result(folder: Path, result: Result, keys: Sequence[str]) -> None:
+    """Write a node's results into a folder, and the keys of the queries they belong to."""
+    (folder / _KEYS).write_text("\n".join(keys), encoding="ascii")
     if isinstance(result, Rankings):
         for name in ("offsets", "doc", "score"):
-            np.save(build.path(f"{name}.npy"), getattr(result, name), allow_pickle=False)
-    else:
-        lists: dict[str, Any] = {"text": list(result.text)}
-        for name, column in result.columns.items():
-            if isinstance(column, np.ndarray):
-                np.save(build.path(f"column-{name}.npy"), column, allow_pickle=False)
-            else:
-                lists[f"column-{name}"] = list(column)
-        build.path("queries.json").write_text(json.dumps(lists), encoding="utf-8")
+            np.save(folder / f"{name}.npy", getattr(result, name), allow_pickle=False)
+        return
+    lists: dict[str, Any] = {"text": list(result.text), "columns": {}, "arrays": []}
+    for name, column in result.columns.items():
+        if isinstance(column, np.ndarray):
+            lists["arrays"].append(name)
+            np.save(folder / f"column-{name}.npy", column, allow_pickle=False)
+        else:
+            lists["columns"][name] = list(column)
+    (folder / _QUERIES).write_text(json.dumps(lists), encoding="utf-8")
 
 
-def read_result(artifact: Artifact, source: Queries) -> Result:
+def read_result(folder: Path, source: Queries) -> Result:
     """Read a node's results; ``source`` holds the queries they belong to, for ids and exclusions."""
-    if artifact.kind == "rankings":
+    if not (folder / _QUERIES).exists():
         offsets, doc, score = (
-            np.load(artifact.file(f"{name}.npy"), allow_pickle=False) for name in ("offsets", "doc", "score")
+            np.load(folder / f"{name}.npy", allow_pickle=False) for name in ("offsets", "doc", "score")
         )
         return Rankings(offsets, doc, score)
-    lists: Mapping[str, Any] = json.loads(artifact.file("queries.json").read_text(encoding="utf-8"))
-    columns: dict[str, Any] = {
-        k.removeprefix("column-"): v for k, v in lists.items() if k.startswith("column-")
-    }
-    for path in sorted(Path(artifact.path).glob("column-*.npy")):
-        columns[path.stem.removeprefix("column-")] = np.load(path, allow_pickle=False)
-    return Queries(source.qid, tuple(lists["text"]), source.exclude, columns)
+    lists: Mapping[str, Any] = json.loads((folder / _QUERIES).read_text(encoding="utf-8"))
+    arrays = {name: np.load(folder / f"column-{name}.npy", allow_pickle=False) for name in lists["arrays"]}
+    return Queries(source.qid, tuple(lists["text"]), source.exclude, {**lists["columns"], **arrays})
 
 
-def read_keys(artifact: Artifact) -> list[str]:
-    """Return the keys of the queries whose results an artifact holds; none when another run has just removed it."""
+def read_keys(folder: Path) -> list[str]:
+    """Return the keys of the queries whose results a folder holds; none when another run has just removed it."""
     try:
-        text = artifact.file("keys.txt").read_text(encoding="ascii")
+        text = (folder / _KEYS).read_text(encoding="ascii")
     except FileNotFoundError:
-        if artifact.path.is_dir():
+        if folder.is_dir():
             raise
         return []
     return text.split("\n") if text else []
@@ -70,25 +69,32 @@ def gather(artifacts: Iterable[Artifact], keys: Sequence[str], source: Queries) 
         artifacts: results of the node over other queries.
         keys: the keys of the wanted queries.
         source: the wanted queries, for ids and exclusions.
+
+    Raises:
+        StoreError: when an artifact that has some of them is damaged: it would go on into the new one.
     """
     wanted: dict[str, list[int]] = {}
     for row, key in enumerate(keys):
         wanted.setdefault(key, []).append(row)
     parts: list[Part] = []
     for artifact in artifacts:
-        if not wanted:
-            break
-        try:
-            pairs = [
-                (row, there) for there, key in enumerate(read_keys(artifact)) for row in wanted.pop(key, ())
-            ]
-            if not pairs:
-                continue
-            rows, there = [row for row, _ in pairs], [place for _, place in pairs]
-            stand_in = Queries.of([""] * len(read_keys(artifact)))
-            result = read_result(artifact, stand_in).take(there)
-        except FileNotFoundError:  # a chunk that its run has just replaced by the whole
+        held = read_keys(artifact.path)
+        place = {
+            key: there for there, key in enumerate(held)
+        }  # queries of one text share a key, and a result
+        pairs = [(row, place[key]) for key, rows in wanted.items() if key in place for row in rows]
+        if not pairs:
             continue
+        try:
+            artifact.require_sound()
+            result = read_result(artifact.path, Queries.of([""] * len(held))).take(
+                [there for _, there in pairs]
+            )
+        except FileNotFoundError:  # removed just now, by `irkit store gc`
+            continue
+        for key in place:
+            wanted.pop(key, None)
+        rows = [row for row, _ in pairs]
         if isinstance(result, Queries):
             own = source.take(rows)
             result = Queries(own.qid, result.text, own.exclude, result.columns)

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import base64
 import csv
-import json
-import os
-from contextlib import suppress
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 from irkit.core.errors import ModelError
 from irkit.core.fingerprint import file_sha256, fingerprint
 from irkit.models.catalogue import Found, models_folder
+from irkit.store.digests import DigestCache
 
 _LARGE = 16 * 1024 * 1024
-_memory: dict[str, str] = {}
 
 
 def record_fingerprint(found: Found) -> str:
@@ -63,30 +59,10 @@ def _counts(relative: str) -> bool:
 
 
 def _sha256(path: Path) -> str:
-    stat = path.stat()
-    if stat.st_size < _LARGE:
-        return file_sha256(path)
-    # A file whose content changed has another size, change time or inode.
-    key = f"{path}|{stat.st_size}|{stat.st_mtime_ns}|{stat.st_ctime_ns}|{stat.st_ino}"
-    if not _memory:
-        _memory.update(_read())
-    if key not in _memory:
-        _memory[key] = file_sha256(path)
-        _write(_memory)
-    return _memory[key]
-
-
-def _read() -> dict[str, str]:
-    with suppress(OSError, ValueError):  # a cache: without it the file is hashed again
-        kept = json.loads((models_folder() / "digests.json").read_text(encoding="utf-8"))
-        return {str(key): str(value) for key, value in kept.items()}
-    return {}
-
-
-def _write(digests: dict[str, str]) -> None:
-    with suppress(OSError):  # a cache: without it the file is hashed again next time
-        folder = models_folder()
-        folder.mkdir(parents=True, exist_ok=True)
-        with NamedTemporaryFile("w", dir=folder, prefix=".digests-", delete=False, encoding="utf-8") as file:
-            json.dump(digests, file, indent=1)
-        os.replace(file.name, folder / "digests.json")  # noqa: PTH105
+    try:
+        if path.stat().st_size < _LARGE:
+            return file_sha256(path)
+        return DigestCache(models_folder() / "digests.json").sha256(path)
+    except OSError as error:
+        message = f"the file cannot be read: {error.strerror}"
+        raise ModelError.of(message, where=str(path), hint="check its permissions") from error

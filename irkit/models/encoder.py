@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -36,7 +38,14 @@ class Ragged:
 class Encoder:
     """A loaded encoder.
 
-    Prompts, pooling, normalisation and truncation are the model's own, unless an option says otherwise. The
+    A side's prompt is the option's, else the one that the checkpoint states for that side (also when it states
+    ""), else the catalogue's, else what sentence-transformers takes: nothing, or the default prompt where the
+    model knows no prompt of that side. So it is the prompt of ``encode_query`` and ``encode_document`` but for
+    two cases, on purpose: the catalogue's prompts, which sentence-transformers does not know; and a checkpoint
+    that names its documents' prompt ``passage`` or ``corpus`` gets it, where sentence-transformers puts nothing
+    before documents, because its own ``document: ""`` is found first.
+
+    Pooling, normalisation and truncation are the model's own, unless an option says otherwise. The
     vector of a text depends on that text alone: see :mod:`irkit.models.batching` for how, and for what
     remains on accelerators.
 
@@ -88,7 +97,7 @@ class Encoder:
         self._model = load_model(kind, model, self.device, dtype, trust_remote_code)
         self._limit_length(max_length)
         self._prompts = {
-            side: self._prompt(side, model.prompts.get(side), (prompts or {}).get(side))
+            side: self._prompt(side, (prompts or {}).get(side), _stated(model.path), model.prompts)
             for side in _PROMPT_NAMES
         }
         notes = {} if notes is None else notes
@@ -207,12 +216,27 @@ class Encoder:
         if self.multi_vector:
             self._model[0].document_length = wanted
 
-    def _prompt(self, side: str, catalogued: str | None, wanted: str | None) -> str | None:
+    def _prompt(
+        self, side: str, wanted: str | None, stated: dict[str, str], catalogued: dict[str, str]
+    ) -> str | None:
         if wanted is not None:
             return wanted
-        own: dict[str, str] = self._model.prompts
-        stated = next((own[name] for name in _PROMPT_NAMES[side] if own.get(name)), None)
-        return stated or catalogued or own.get(self._model.default_prompt_name or "")
+        loaded: dict[str, str] = (
+            self._model.prompts
+        )  # sentence-transformers has filled in "" for what is not stated
+        candidates = _PROMPT_NAMES[side]
+        for known, names in ((stated, candidates), (catalogued, (side,)), (loaded, candidates)):
+            for name in names:
+                if name in known:
+                    return known[name]
+        return loaded.get(self._model.default_prompt_name or "")
+
+
+def _stated(folder: Path) -> dict[str, str]:
+    """Return the prompts that a checkpoint states itself, by name; the loaded model no longer tells them from filled ones."""
+    file = folder / "config_sentence_transformers.json"
+    prompts = json.loads(file.read_text(encoding="utf-8")).get("prompts") if file.is_file() else None
+    return {name: text for name, text in (prompts or {}).items() if text is not None}
 
 
 def unit(vectors: NDArray[Any]) -> Vectors:

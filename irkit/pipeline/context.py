@@ -28,6 +28,10 @@ class Progress(Protocol):
         """Open a task of ``total`` units, of which ``done`` were done by an earlier run."""
         ...
 
+    def say(self, text: str) -> None:
+        """Tell the user something that is not an error: that a lock is waited for, say."""
+        ...
+
 
 class Silent:
     """Progress that shows nothing."""
@@ -35,6 +39,9 @@ class Silent:
     def task(self, label: str, total: int, done: int = 0) -> AbstractContextManager[Advance]:
         """Open a task nobody watches."""
         return nullcontext(lambda _n: None)
+
+    def say(self, text: str) -> None:
+        """Say nothing."""
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from irkit.core.errors import ConfigError, Problem
+from irkit.core.errors import ConfigError, Place, Problem
 from irkit.pipeline.registry import make_stage
 from irkit.pipeline.stage import Stage
 
-Path = tuple[str | int, ...]
-"""Where something stands in a pipeline's YAML form: ``(1, "fuse", "of", 0)``."""
+Problems = list[tuple[Place, str, str | None]]
+"""(place in the pipeline's YAML form, message, hint) of everything that does not fit together."""
 
 
 @dataclass(frozen=True)
@@ -24,15 +24,15 @@ class Step:
     stage: Stage
     of: tuple[Pipeline, ...] = ()
 
-    def to_data(self) -> Any:
-        """Return the YAML form: the name alone, or the name and the options that differ from the defaults."""
-        options = self.stage.model_dump(mode="json", exclude_defaults=True)
+    def to_data(self, *, full: bool = False) -> Any:
+        """Return the YAML form: the name, and the options that differ from the defaults, or all of them."""
+        options = self.stage.model_dump(mode="json", exclude_defaults=not full)
         if (
             type(self.stage)(**options) != self.stage
         ):  # an option left out may mean another default than its field's
             options = self.stage.model_dump(mode="json")
         if self.of:
-            options["of"] = [branch.to_data() for branch in self.of]
+            options["of"] = [branch.to_data(full=full) for branch in self.of]
         return {self.stage.name: options} if options else self.stage.name
 
 
@@ -70,9 +70,9 @@ class Pipeline:
     def __mod__(self, k: int) -> Pipeline:
         return self >> make_stage("cutoff", k=k)
 
-    def to_data(self) -> list[Any]:
-        """Return the YAML form: a list of steps."""
-        return [step.to_data() for step in self.steps]
+    def to_data(self, *, full: bool = False) -> list[Any]:
+        """Return the YAML form: a list of steps, with the options that differ from the defaults, or all of them."""
+        return [step.to_data(full=full) for step in self.steps]
 
     def graph(self) -> Node:
         """Return the node whose rankings are the pipeline's result.
@@ -80,7 +80,7 @@ class Pipeline:
         Raises:
             ConfigError: when the stages do not fit together; every misfit is named, with its place.
         """
-        problems: list[tuple[Path, str, str | None]] = []
+        problems: Problems = []
         node = compile_pipeline(self, problems)
         if node is None or problems:
             raise ConfigError(
@@ -139,6 +139,18 @@ class Node:
     stage: Stage
     queries: Node | None = None
     upstream: tuple[Node, ...] = ()
+    _hash: int = field(init=False, repr=False)  # kept, for hashing anew would walk all nodes below
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.stage, self.queries, self.upstream)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Node):
+            return NotImplemented
+        return _equal(self, other, set())
 
     @property
     def inputs(self) -> tuple[Node, ...]:
@@ -159,81 +171,108 @@ class Node:
         yield from visit(self)
 
 
-Problems = list[tuple[Path, str, str | None]]
+def _equal(one: Node, other: Node, seen: set[tuple[int, int]]) -> bool:
+    """Compare each pair of nodes once, for a node that is used twice at each of n levels is reached in 2**n ways."""
+    if one is other or (id(one), id(other)) in seen:
+        return True
+    if hash(one) != hash(other) or one.stage != other.stage or len(one.inputs) != len(other.inputs):
+        return False
+    seen.add((id(one), id(other)))
+    return (one.queries is None) == (other.queries is None) and all(
+        _equal(mine, theirs, seen) for mine, theirs in zip(one.inputs, other.inputs, strict=True)
+    )
 
 
 @dataclass(frozen=True)
 class _State:
-    """What a step finds: the queries, the rankings, and whether any stage has looked at those rankings."""
+    """What a step finds: the query stage before it, and the node whose rankings it may take up."""
 
     queries: Node | None = None
     rankings: Node | None = None
 
 
-def compile_pipeline(pipeline: Pipeline, problems: Problems, at: Path = ()) -> Node | None:
-    """Return the node of a pipeline, or None after appending (path, message, hint) to ``problems``."""
-    node = _compile(pipeline, _State(), problems, at)
+def compile_pipeline(pipeline: Pipeline, problems: Problems, at: Place = ()) -> Node | None:
+    """Return the node of a pipeline, or None after appending (place, message, hint) to ``problems``."""
+    node = _Compiler(problems).pipeline(pipeline, _State(), at)
     return None if problems else node
 
 
-def _compile(pipeline: Pipeline, state: _State, problems: Problems, at: Path) -> Node | None:
-    before = (
-        state.rankings
-    )  # in a branch of a fusion: what stands before the fusion, which another branch may take up
-    for index, step in enumerate(pipeline.steps):
-        stage, here = step.stage, (*at, index, step.stage.name)
-        upstream = _upstream(step, state, problems, here)
-        node = Node(stage, state.queries, upstream)
-        if stage.produces == "queries":
-            state = _State(node, state.rankings)
-            continue
-        if state.rankings not in (None, before) and not _reaches(node, state.rankings):
-            message = f"{stage.name!r} starts anew and drops the rankings of {state.rankings.stage.name!r} before it"
-            problems.append((here, message, "combine the two with fuse, or remove the first"))
-        state = _State(state.queries, node)
-    if pipeline.steps and pipeline.steps[-1].stage.produces == "queries":
-        name = pipeline.steps[-1].stage.name
-        problems.append((at, f"the pipeline ends with the query stage {name!r}", "add a retriever after it"))
-    if state.rankings is None and not pipeline.steps:
-        problems.append((at, "the pipeline has no stage", "start with a retriever such as bm25"))
-    return state.rankings
+class _Compiler:
+    """Turns the steps of one pipeline into nodes; a step that several branches share is looked at once in each state."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.problems = problems
+        self._nodes: dict[tuple[int, _State], Node] = {}
+        self._known: dict[Node, Node] = {}
+
+    def pipeline(self, pipeline: Pipeline, state: _State, at: Place) -> Node | None:
+        # In a branch of a fusion: what stands before the fusion, which another branch may take up.
+        before = state.rankings
+        for index, step in enumerate(pipeline.steps):
+            stage, here = step.stage, (*at, index, step.stage.name)
+            node = self.step(step, state, here)
+            if stage.produces == "queries":
+                state = _State(node, state.rankings)
+                continue
+            if state.rankings not in (None, before) and not _reaches(node, state.rankings):
+                message = f"{stage.name!r} starts anew and drops the rankings of {state.rankings.stage.name!r} before it"
+                self.problems.append((here, message, "combine the two with fuse, or remove the first"))
+            state = _State(state.queries, node)
+        if pipeline.steps and pipeline.steps[-1].stage.produces == "queries":
+            name = pipeline.steps[-1].stage.name
+            self.problems.append(
+                (at, f"the pipeline ends with the query stage {name!r}", "add a retriever after it")
+            )
+        if state.rankings is None and not pipeline.steps:
+            self.problems.append((at, "the pipeline has no stage", "start with a retriever such as bm25"))
+        return state.rankings
+
+    def step(self, step: Step, state: _State, here: Place) -> Node:
+        known = self._nodes.get(
+            (id(step), state)
+        )  # the pipeline keeps its steps alive, so an id stands for one
+        if known is not None:
+            return known
+        before = len(self.problems)
+        node = Node(step.stage, state.queries, self.upstream(step, state, here))
+        node = self._known.setdefault(node, node)
+        if len(self.problems) == before:  # a misfit is named at every place where it stands
+            self._nodes[id(step), state] = node
+        return node
+
+    def upstream(self, step: Step, state: _State, here: Place) -> tuple[Node, ...]:
+        stage = step.stage
+        if stage.needs == "many":
+            found = [
+                self.pipeline(branch, state, (*here, "of", index)) for index, branch in enumerate(step.of)
+            ]
+            nodes = tuple(node for node in found if node is not None)
+            if len(step.of) < 2:
+                hint = "add another, or leave the fusion out"
+                self.problems.append((here, f"{stage.name!r} needs at least two pipelines under 'of'", hint))
+            elif len(nodes) == len(step.of):
+                try:
+                    stage.check(len(nodes))
+                except ValueError as error:
+                    hint = f"change the options of {stage.name!r} or the pipelines under 'of'"
+                    self.problems.append((here, str(error), hint))
+            return nodes
+        if stage.needs == "one" and state.rankings is None:
+            self.problems.append(
+                (here, f"{stage.name!r} needs rankings to work on", "put a retriever such as bm25 before it")
+            )
+        if stage.needs == "none" or state.rankings is None:
+            return ()
+        return (state.rankings,)
 
 
-def _upstream(step: Step, state: _State, problems: Problems, here: Path) -> tuple[Node, ...]:
-    stage = step.stage
-    if stage.needs == "many":
-        nodes = []
-        for index, branch in enumerate(step.of):
-            node = _compile(branch, state, problems, (*here, "of", index))
-            if node is not None:
-                nodes.append(node)
-        if len(step.of) < 2:
-            hint = "add another, or leave the fusion out"
-            problems.append((here, f"{stage.name!r} needs at least two pipelines under 'of'", hint))
-        elif len(nodes) == len(step.of):
-            try:
-                stage.check(len(nodes))
-            except ValueError as error:
-                problems.append(
-                    (here, str(error), f"change the options of {stage.name!r} or the pipelines under 'of'")
-                )
-        return tuple(nodes)
-    if stage.needs == "one" and state.rankings is None:
-        problems.append(
-            (here, f"{stage.name!r} needs rankings to work on", "put a retriever such as bm25 before it")
-        )
-    if stage.needs == "none" or state.rankings is None:
-        return ()
-    return (state.rankings,)
+def _reaches(node: Node, wanted: Node) -> bool:
+    return wanted in node.inputs or any(each == wanted for each in node.walk())
 
 
-def _reaches(node: Node, wanted: Node | None) -> bool:
-    return any(each == wanted for each in node.walk())
-
-
-def pipelines_to_data(pipelines: Mapping[str, Pipeline | Stage]) -> dict[str, Any]:
+def pipelines_to_data(pipelines: Mapping[str, Pipeline | Stage], *, full: bool = False) -> dict[str, Any]:
     """Return the YAML form of named pipelines."""
-    return {name: Pipeline.of(pipeline).to_data() for name, pipeline in pipelines.items()}
+    return {name: Pipeline.of(pipeline).to_data(full=full) for name, pipeline in pipelines.items()}
 
 
 def merged(nodes: Sequence[Node]) -> list[Node]:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
+from uuid import uuid4
 
-from irkit.core.errors import ConfigError, nearest
+from pydantic import ValidationError
+
+from irkit.core.errors import ConfigError, Problem, nearest
+from irkit.core.fingerprint import fingerprint
+from irkit.pipeline.options import option_faults
 from irkit.pipeline.stage import Stage
 
 GROUP = "irkit.stages"
@@ -41,14 +47,19 @@ def register(name: str) -> Callable[[S], S]:
         if name in _entries():
             raise ConfigError.of(f"a stage named {name!r} is installed already", hint="choose another name")
         stage_class.name = name
+        stage_class.origin = (
+            f"{stage_class.__module__}:{stage_class.__qualname__} {_source_digest(stage_class)}"
+        )
         _registered[name] = stage_class
         return stage_class
 
     return add
 
 
-def stage_names() -> list[str]:
-    """Return the names of all stages, sorted, without importing any."""
+def stage_names(*, own: bool = False) -> list[str]:
+    """Return the names of all stages, or of irkit's own only, sorted, without importing any."""
+    if own:
+        return sorted(name for name, entry in _entries().items() if entry.dist and entry.dist.name == "irkit")
     return sorted({*_registered, *_entries()})
 
 
@@ -70,14 +81,28 @@ def stage_class(name: str) -> type[Stage]:
     if not (isinstance(loaded, type) and issubclass(loaded, Stage)):
         raise ConfigError.of(f"the entry point {name!r} ({entry.value}) is not a Stage class")
     loaded.name = name
+    release = f" {entry.dist.name} {entry.dist.version}" if entry.dist and entry.dist.name != "irkit" else ""
+    loaded.origin = entry.value + release
     return loaded
+
+
+def _source_digest(stage_class: type[Stage]) -> str:
+    """Tell two editions of a class apart: a notebook's cell that is run again must not get the old edition's results."""
+    try:
+        return fingerprint(inspect.getsource(stage_class))[:16]
+    except (OSError, TypeError):  # typed at a prompt: a new edition each time
+        return uuid4().hex
 
 
 def make_stage(name: str, /, **options: object) -> Stage:
     """Return the stage ``name`` with the given options.
 
     Raises:
-        ConfigError: for an unknown name.
-        pydantic.ValidationError: for options that do not fit.
+        ConfigError: for an unknown name, or options that do not fit: all of them at once.
     """
-    return stage_class(name)(**options)
+    loaded = stage_class(name)
+    try:
+        return loaded(**options)
+    except ValidationError as error:
+        faults = option_faults(error, loaded.model_fields)
+        raise ConfigError(*(Problem(fault.message, name, fault.hint) for fault in faults)) from None

@@ -12,8 +12,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from irkit.core.queries import Queries
@@ -49,6 +50,7 @@ class Stage(BaseModel, ABC):
 
     Class attributes:
         name: the short name in YAML, set when the stage is registered.
+        origin: where its code comes from, set then too: the module and class, and a plug-in's version. Part of every key.
         needs: how many upstream rankings it consumes.
         produces: ``rankings`` or ``queries``.
         cache_version: raise it when the code starts to give other results for the same options.
@@ -60,6 +62,7 @@ class Stage(BaseModel, ABC):
     )
 
     name: ClassVar[str]
+    origin: ClassVar[str]
     kind: ClassVar[str]
     needs: ClassVar[Needs]
     produces: ClassVar[Literal["rankings", "queries"]] = "rankings"
@@ -100,8 +103,18 @@ class Stage(BaseModel, ABC):
             state: what ``prepare`` returned.
         """
 
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy, with some options changed; what was worked out from the options is not copied with them."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_text", None)
+        return copied
+
+    @cached_property
+    def _text(self) -> str:
+        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+
     def __hash__(self) -> int:
-        return hash((type(self), json.dumps(self.model_dump(mode="json"), sort_keys=True)))
+        return hash((type(self), self._text))
 
     # Python's operators, as on pipelines
 
@@ -140,9 +153,25 @@ class Retriever(Stage):
 
     @final
     def run(self, batch: Batch, state: Any) -> Rankings:
-        """Retrieve deep enough to drop what each query excludes and still return ``k``."""
-        found = self.search(batch.queries, self.k + batch.queries.max_excluded, state)
-        return found.without(batch.queries.exclude).top(self.k)
+        """Retrieve deep enough to drop what each query excludes and still return ``k``.
+
+        Each query is searched at its own depth, for an approximate index may find other documents at another: queries that
+        exclude equally many are searched together.
+        """
+        queries = batch.queries
+        excluded = np.array([len(codes) for codes in queries.exclude or [()] * len(queries)], np.int64)
+        groups = [np.flatnonzero(excluded == size) for size in np.unique(excluded)]
+        if len(groups) <= 1:
+            found = self.search(queries, self.k + queries.max_excluded, state)
+        else:
+            parts = [
+                self.search(queries.take(rows), self.k + int(excluded[rows[0]]), state) for rows in groups
+            ]
+            found = Rankings.concat(parts)
+            if [len(part) for part in parts] != [len(rows) for rows in groups]:
+                raise ValueError(f"{self.name}: {len(queries)} queries gave {len(found)} results")
+            found = found.take(np.argsort(np.concatenate(groups)))
+        return found.without(queries.exclude).top(self.k) if len(found) == len(queries) else found
 
 
 class Reranker(Stage):

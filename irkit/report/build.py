@@ -10,9 +10,9 @@ from itertools import groupby
 from pathlib import Path
 
 from irkit.config.yaml import dump_yaml
+from irkit.core.files import write_atomically
 from irkit.report import format as fmt
 from irkit.report.compare import CompareTable, compare_tables
-from irkit.report.files import write_atomically
 from irkit.report.results import PerQuery, Results, load_results
 from irkit.report.scores import score_tables
 from irkit.report.times import said, stage_times

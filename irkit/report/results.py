@@ -9,7 +9,8 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from irkit.report.files import ReportError, write_atomically
+from irkit.core.errors import ReportError
+from irkit.core.files import write_atomically
 
 SCHEMA_VERSION: Final = 1
 RESULTS, PER_QUERY = "results.json", "per_query.json"
@@ -129,6 +130,8 @@ class Results(_Record):
     provenance: Provenance
     seconds: float
     """Wall time of the whole run."""
+    left_out: list[str] = Field(default_factory=list)
+    """The experiment's collections on which this run, by ``--only``, was not run."""
 
     def value(self, collection: str, pipeline: str, metric: str) -> float:
         """Return one score.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from irkit.core.files import write_atomically
 from irkit.report import format as fmt
-from irkit.report.files import write_atomically
 from irkit.report.results import Results
 from irkit.report.scores import Cell, Row, ScoreTable, score_tables
 
@@ -14,11 +14,16 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 MARKDOWN = "scores.md"
+_CELL = 20
+"""The width of a column with differences."""
 _MARKS = {"match": "✓", "off": "✗"}
 
 
-def terminal_tables(results: Results) -> list[Table]:
-    """Return one rich table per collection and mean. Names are printed as they are: markup is inert."""
+def terminal_tables(results: Results, width: int = 80) -> list[Table]:
+    """Return one rich table per collection and mean. Names are printed as they are: markup is inert.
+
+    Where ``width`` characters do not hold the differences to the baseline, they are left out: the report has them.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -33,10 +38,14 @@ def terminal_tables(results: Results) -> list[Table]:
             title_justify="left",
             caption_justify="left",
         )
-        table.add_column(Text("pipeline"), overflow="fold")
+        longest = max((len(fmt.plain(row.pipeline) + _role(row)) for row in scores.rows), default=0)
+        table.add_column(Text("pipeline"), overflow="fold", min_width=min(longest, 24))
         for metric in scores.metrics:
             table.add_column(Text(fmt.plain(metric)), no_wrap=True)
-        with_delta = any(cell.delta is not None for row in scores.rows for cell in row.cells)
+        needed = longest + 3 + len(scores.metrics) * _CELL
+        with_delta = needed <= width and any(
+            cell.delta is not None for row in scores.rows for cell in row.cells
+        )
         with_mark = any(cell.expectation for row in scores.rows for cell in row.cells)
         for row in scores.rows:
             cells = [
@@ -53,6 +62,8 @@ def markdown(results: Results) -> str:
     parts = [f"# {_escape(results.experiment)}"]
     if results.description:
         parts.append(_escape(results.description))
+    if results.left_out:
+        parts.append(f"Run on some collections only, without: {', '.join(map(_escape, results.left_out))}.")
     for scores in score_tables(results):
         lines = [
             _line(["pipeline", *map(_escape, scores.metrics)]),

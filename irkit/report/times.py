@@ -40,8 +40,8 @@ class StageRow:
 
     @property
     def notes(self) -> dict[str, str]:
-        """What was decided, as text."""
-        return {key: said(value) for key, value in self.time.notes.items()}
+        """What was decided, as text. A shared stage's notes stand in the first of its rows alone."""
+        return {} if self.shared_with else {key: said(value) for key, value in self.time.notes.items()}
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, Field, PositiveInt
 
+from irkit.models.catalogue import catalogue
 from irkit.models.device import use_threads
 from irkit.models.resolve import identify, resolve
 from irkit.pipeline.context import Context
@@ -17,6 +18,9 @@ from irkit.store import Build
 
 if TYPE_CHECKING:
     from irkit.models.encoder import Encoder
+
+ENCODING = 1
+"""Of the vectors and tokens in the store: counts up when documents come to be encoded or written otherwise."""
 
 SHARD = 512
 """Documents a shard: some ten seconds of work on a laptop, which is what a killed run loses."""
@@ -43,16 +47,23 @@ class EncoderOptions(BaseModel):
     """A torch device; the best there is unless given."""
 
     def encoder_identity(self, context: Context) -> dict[str, Any]:
-        """Return what decides the vectors besides the options: the model and the libraries. Loads nothing.
+        """Return what decides the vectors besides the options: the model, the prompts that the catalogue gives it, and the
+        libraries. Loads nothing.
 
         Raises:
             ModelError: when there is no such model.
         """
-        return {"model": identify(self.model, context.workspace), "libraries": libraries()}
+        entry = catalogue().get(self.model)
+        return {
+            "model": identify(self.model, context.workspace),
+            "prompts": entry.prompts if entry else {},
+            "libraries": libraries(),
+        }
 
     def documents_spec(self, context: Context) -> dict[str, Any]:
         """Return what decides the vectors of a collection's documents, as the spec of an artifact."""
         return {
+            "encoding": ENCODING,
             "docs": context.collection.docs_fingerprint,
             **self.encoder_identity(context),
             "dtype": self.dtype,

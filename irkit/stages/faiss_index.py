@@ -13,6 +13,9 @@ from irkit.core.errors import ConfigError
 from irkit.core.rankings import Rankings
 from irkit.stages.vector_index import Floats, VectorIndex, best, exact_scores, faiss
 
+BUILD = 1
+"""Of an index in the store: counts up when the code starts to build it otherwise."""
+
 _POINTS_PER_CENTROID = 39
 """Below it faiss warns that k-means has too few points."""
 
@@ -59,8 +62,8 @@ def faiss_identity() -> dict[str, str]:
 def build_spec(kind: Literal["hnsw", "ivf-pq"], hnsw: HnswOptions, ivf_pq: IvfPqOptions) -> dict[str, Any]:
     """Return the options that decide the index itself, without those that decide only how it is searched."""
     if kind == "hnsw":
-        return {"index": kind, **hnsw.model_dump(include={"m", "ef_construction"})}
-    return {"index": kind, **ivf_pq.model_dump(include={"nlist", "m"})}
+        return {"build": BUILD, "index": kind, **hnsw.model_dump(include={"m", "ef_construction"})}
+    return {"build": BUILD, "index": kind, **ivf_pq.model_dump(include={"nlist", "m"})}
 
 
 def build_index(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -21,12 +21,14 @@ class Fuse(Fusion):
     retrievers have different units.
     """
 
+    cache_version: ClassVar[int] = 2
+
     method: Method = "rrf"
     """``rrf`` and ``borda`` look at ranks; ``combsum``, ``combmnz`` and ``combmax`` at normalised scores."""
     norm: Norm = "none"
     """``min-max`` (the default where scores are used), ``z-score`` or ``none``; within each query."""
     weights: tuple[Annotated[float, Field(ge=0, allow_inf_nan=False)], ...] | None = None
-    """One for each sub-pipeline, in their order; all equal when left out."""
+    """One for each sub-pipeline, in their order; 0 leaves it out; all equal when left out."""
     rrf_k: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _RRF_K
     """The constant of ``rrf``."""
     depth: PositiveInt | None = None

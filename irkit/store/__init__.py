@@ -1,6 +1,6 @@
 """The store: everything that was computed is kept once, by its content, and is never half-written."""
 
 from irkit.store.artifact import MANIFEST, Artifact, Recipe
-from irkit.store.store import Build, Store
+from irkit.store.store import TRASH, Build, Store
 
-__all__ = ["MANIFEST", "Artifact", "Build", "Recipe", "Store"]
+__all__ = ["MANIFEST", "TRASH", "Artifact", "Build", "Recipe", "Store"]

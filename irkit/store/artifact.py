@@ -58,6 +58,8 @@ class Artifact:
 
     path: Path
     manifest: Mapping[str, Any]
+    last_used: float = field(compare=False)
+    """When, in seconds since 1970."""
 
     @classmethod
     def read(cls, path: Path) -> Artifact:
@@ -66,8 +68,9 @@ class Artifact:
         Raises:
             StoreError: when the manifest cannot be read or was changed, or a file is missing or has another size.
         """
-        hint = f"remove it with: irkit store gc --broken (it will be built again); key {path.name[:12]}"
+        hint = _remedy(path)
         try:
+            last_used = (path / MANIFEST).stat().st_mtime
             manifest = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             sound = manifest.pop(_SEAL) == _digest(manifest)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -87,7 +90,7 @@ class Artifact:
             if size != entry["bytes"]:
                 message = f"the file has {size} bytes, the manifest says {entry['bytes']}"
                 raise StoreError.of(message, where=str(path / name), hint=hint)
-        return cls(path, manifest)
+        return cls(path, manifest, last_used)
 
     @property
     def key(self) -> str:
@@ -123,5 +126,30 @@ class Artifact:
         return [
             name
             for name, entry in self.manifest["files"].items()
-            if not self.file(name).is_file() or file_sha256(self.file(name)) != entry["sha256"]
+            if _sha256(self.file(name)) != entry["sha256"]
         ]
+
+    def require_sound(self) -> None:
+        """Hash every file again.
+
+        Raises:
+            StoreError: when one differs from the manifest.
+            FileNotFoundError: when another process has removed the artifact.
+        """
+        names = self.damaged()
+        if names and not self.path.is_dir():
+            raise FileNotFoundError(self.path)
+        if names:
+            message = "the file does not have the content it was stored with"
+            raise StoreError.of(message, where=str(self.file(names[0])), hint=_remedy(self.path))
+
+
+def _remedy(path: Path) -> str:
+    return f"remove it with: irkit store gc --broken (it will be built again); key {path.name[:12]}"
+
+
+def _sha256(path: Path) -> str | None:
+    try:
+        return file_sha256(path)
+    except OSError:
+        return None

@@ -20,7 +20,7 @@ from irkit.core.fingerprint import canonical, file_sha256
 from irkit.store.artifact import MANIFEST, Artifact, Recipe, seal
 
 _SHARDS, _FILES, _RECIPE = "shards", "files", "recipe.json"
-_TRASH = ".trash-"
+TRASH = ".trash-"
 
 
 @dataclass(frozen=True)
@@ -98,11 +98,6 @@ class Store:
             found = self.find(recipe)  # another process may have built it while this one waited
             return found if found is not None else self._build(recipe, builder)
 
-    def tidy(self, recipe: Recipe) -> None:
-        """Remove what killed processes left of builds of this recipe over any part, when nobody will go on with them."""
-        for folder in list((self.root / "building").glob(f"{recipe.base}-*")):
-            self._sweep(folder)
-
     def artifacts(self) -> Iterator[Artifact]:
         """Yield every finished artifact that can be read, in the order of their keys. To be looked at is not to be used."""
         for path in self._paths():
@@ -119,12 +114,13 @@ class Store:
             except StoreError as error:
                 yield path.name, error.problems[0].message
                 continue
-            for name in artifact.damaged() if artifact else []:
+            names = artifact.damaged() if artifact else []
+            for name in names if path.is_dir() else []:  # else another process removed it just now
                 yield path.name, f"{name} does not have the content it was stored with"
 
     def unfinished(self) -> Iterator[tuple[Path, int]]:
         """Yield the folder and the bytes of every build and removal that was interrupted or is under way."""
-        for path in sorted([*self.root.glob("building/*"), *self.root.glob(f"[0-9a-f][0-9a-f]/{_TRASH}*")]):
+        for path in sorted([*self.root.glob("building/*"), *self.root.glob(f"[0-9a-f][0-9a-f]/{TRASH}*")]):
             yield path, sum(_size(file) for file in path.rglob("*"))
 
     def match(self, prefix: str) -> list[Path]:
@@ -140,12 +136,12 @@ class Store:
         Raises:
             StoreError: when the store cannot be written.
         """
-        key = path.name.removeprefix(_TRASH)
+        key = path.name.removeprefix(TRASH)
         with self._writing(), suppress(Timeout):
             locks = self.root / "locks"
             locks.mkdir(parents=True, exist_ok=True)
             with FileLock(locks / f"{key}.lock", timeout=0):
-                trash = path.with_name(_TRASH + key)
+                trash = path.with_name(TRASH + key)
                 if path != trash:
                     _remove(trash)
                     with suppress(FileNotFoundError):  # another process was faster
@@ -207,6 +203,7 @@ class Store:
         }
         (files / MANIFEST).write_text(seal(manifest), encoding="utf-8")
         _sync(files / MANIFEST)
+        _sync_folder(files)
         place = self._place(recipe.key)
         place.parent.mkdir(parents=True, exist_ok=True)
         files.rename(place)
@@ -242,11 +239,12 @@ class Store:
         try:
             yield
         except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            ours = error.filename is None or Path(str(error.filename)).is_relative_to(self.root)
+            if ours and error.errno in (errno.ENOSPC, errno.EDQUOT):
                 hint = "free some space (irkit store gc --max-size 5GB), or choose another place with --store or IRKIT_STORE"
                 raise StoreError.of("the disk is full", where=str(self.root), hint=hint) from error
-            ours = error.filename is None or Path(str(error.filename)).is_relative_to(self.root)
-            if ours and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
+            named = ours and error.filename is not None
+            if named and error.errno in (errno.EACCES, errno.EROFS, errno.EPERM, errno.ENOTDIR, errno.EEXIST):
                 hint = "choose a folder you may write to, with --store or IRKIT_STORE"
                 raise StoreError.of(
                     f"the store cannot be written: {error.strerror}", where=str(self.root), hint=hint

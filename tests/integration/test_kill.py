@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def start(folder: Path, place: str) -> subprocess.Popen[str]:
     """Start a run with a store and results of its own."""
     (folder / place).mkdir(exist_ok=True)
-    environment = {**os.environ, "PYTHONPATH": str(Path(toys.__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": toys.python_path()}
     environment[toys.LOG] = str(folder / place / "log")
     environment.pop("IRKIT_STORE", None)
     (folder / place / "data").is_symlink() or (folder / place / "data").symlink_to(folder / "data")
@@ -55,8 +55,18 @@ def start(folder: Path, place: str) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> None:
-    out, err = process.communicate(timeout=120)
+    try:
+        out, err = process.communicate(timeout=120)
+    except BaseException:  # it has a process group of its own: it would outlive the test
+        kill(process)
+        raise
     assert process.returncode == 0, out + err
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
 
 
 def results(folder: Path, place: str) -> dict[str, bytes]:
@@ -88,8 +98,7 @@ def test_killed_runs_go_on_and_end_the_same(folder: Path) -> None:
         while len(counted(folder, "killed")) < before + work and time.monotonic() < deadline:
             assert process.poll() is None, f"it ended before kill {attempt + 1}"
             time.sleep(0.002)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.communicate()
+        kill(process)
         assert list(Store(folder / "killed" / "indexes").verify()) == []
     finish(start(folder, "killed"))
     assert results(folder, "killed") == results(folder, "whole")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from irkit.api import Workspace, run
 from irkit.config.experiment import Experiment, load_experiment
 from irkit.core.errors import ConfigError
 from irkit.data.spec import LocalSpec
+from irkit.exec.executor import Executor
+from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
@@ -40,6 +44,15 @@ def experiment(**changes: object) -> Experiment:
 def test_search_gives_ids_and_scores(workspace: Workspace) -> None:
     found = workspace.search(make_stage("toy", k=2), DATA, "c d", "zzz")
     assert found == [[("d6", 2.0), ("d3", 2.0)], []]
+
+
+def test_a_search_sees_the_queries_of_a_query_stage(workspace: Workspace) -> None:
+    """Against what the same words find when they are typed; what stands before the query stage sees the typed ones."""
+    toy, words = make_stage("toy", k=3), make_stage("toy-words", add="e")
+    plain = workspace.search(toy, DATA, "c d")
+    assert workspace.search(words >> toy, DATA, "c d") == workspace.search(toy, DATA, "c d e") != plain
+    feedback = workspace.search(toy >> make_stage("toy-feedback") >> toy, DATA, "e")
+    assert feedback == workspace.search(toy, DATA, "e a e") != workspace.search(toy, DATA, "e")
 
 
 def test_rankings_are_kept(workspace: Workspace) -> None:
@@ -96,6 +109,57 @@ def test_run_files_are_written_anew_only_when_their_rankings_changed(workspace: 
     assert after["two"][1] != before["two"][1]
 
 
+def test_run_files_are_written_anew_after_queries_were_added(workspace: Workspace) -> None:
+    _, folder = run(experiment(), workspace)
+    path = folder / "runs" / "data%2Ftest" / "one.trec"
+    assert "q9 Q0" not in path.read_text()
+    toys.write_beir(workspace.root / "data", queries={**toys.QUERIES, "q9": "c d"})
+    run(experiment(), workspace)
+    assert "q9 Q0 d6 1 2 one" in path.read_text()
+
+
+def test_the_marker_of_a_run_file_tells_query_sets_apart(workspace: Workspace) -> None:
+    """Also when the collection's fingerprint is the same, as of a collection of fewer queries by an option."""
+    module = import_module("irkit.api.run")
+    opened = workspace.open(DATA)
+    node = Pipeline.of(make_stage("toy", k=5)).graph()
+    texts = []
+    for rows in ([0, 1], [0, 1, 2, 3, 4]):
+        part = replace(opened, queries=opened.queries.take(rows))
+        executor = Executor(workspace.context(part), [node])
+        module._write_run(workspace.runs, "c", "one", executor, node, part)
+        texts.append((workspace.runs / "runs" / "c" / "one.trec").read_text())
+    assert "q5 Q0" not in texts[0]
+    assert "q5 Q0" in texts[1]
+
+
+def test_run_files_of_what_was_renamed_or_dropped_go(workspace: Workspace) -> None:
+    toy, again = make_stage("toy", k=5), LocalSpec(path="data", name="again")
+    _, folder = run(experiment(collections=[DATA, again]), workspace)
+    runs = folder / "runs"
+    (runs / "again" / "notes.txt").write_text("mine")
+    run(experiment(pipelines={"one": toy, "new": toy}), workspace)
+    left = {str(path.relative_to(runs)) for path in runs.rglob("*") if path.is_file()}
+    assert left == {"data%2Ftest/one.trec", "data%2Ftest/new.trec", "again/notes.txt"}
+    (runs / "again" / "notes.txt").unlink()
+    run(experiment(collections=[again]), workspace)
+    assert [path.name for path in runs.iterdir()] == ["again"]
+
+
+def test_a_run_on_some_collections_says_so_and_keeps_the_others_run_files(workspace: Workspace) -> None:
+    both = experiment(collections=[DATA, LocalSpec(path="data", name="again")])
+    results, folder = run(both, workspace)
+    assert results.left_out == []
+    assert "some collections only" not in (folder / "report.html").read_text()
+    before = {path: path.read_text() for path in folder.glob("runs/*/*.trec")}
+    results, _ = run(both, workspace, only=["again"])
+    assert results.left_out == ["data/test"]
+    assert {path: path.read_text() for path in folder.glob("runs/*/*.trec")} == before
+    assert len(before) == 4
+    assert "Run on some collections only, without: data/test." in (folder / "scores.md").read_text()
+    assert "data/test</bdi>" in (folder / "report.html").read_text().split("some collections only")[1][:80]
+
+
 def test_only_is_checked(workspace: Workspace) -> None:
     with pytest.raises(ConfigError, match="the experiment has no collection 'dtaa/test'") as caught:
         run(experiment(), workspace, only=["dtaa/test"])
@@ -118,5 +182,5 @@ def test_the_package_offers_its_names_and_its_stages() -> None:
     assert package.cross_encoder(model="x") == make_stage("cross-encoder", model="x")
     assert all(getattr(package, name) is not None for name in package.__all__)
     assert package.Experiment is Experiment
-    with pytest.raises(AttributeError, match="no attribute 'bm52'"):
+    with pytest.raises(AttributeError, match="'bm52': did you mean 'bm25'"):
         package.bm52  # noqa: B018

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 import toys
 
+from irkit.cli.store import human
+from irkit.pipeline.context import Context, Runtime
 from irkit.store import MANIFEST, Store
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
@@ -63,6 +65,46 @@ def test_run_checks_expected_scores(irkit: Irkit, experiment: Path) -> None:
     ended = irkit("run", experiment, *bad)
     assert (ended.code, "0.4000, expected 0.9000" in ended.out) == (0, True)
     assert irkit("run", experiment, *bad, "--check").code == 1
+
+
+def test_a_check_of_nothing_is_refused(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("run", experiment, "--check")
+    assert (ended.code, ended.out) == (2, "")
+    assert "first.yaml: --check finds no expected score" in ended.err
+    assert "-> write the scores under `expected`" in ended.err
+    assert not Path("eval").exists()
+    both = ("--set", "collections=[{path: data}, {path: data, name: again}]")
+    expected = ("--set", "expected={data/test: {one: {recall@2: 0.4}}}")
+    assert irkit("run", experiment, *both, *expected, "--check", "--only", "data/test").code == 0
+    ended = irkit("run", experiment, *both, *expected, "--check", "--only", "again")
+    assert (ended.code, "--only again: --check finds no expected" in ended.err) == (2, True)
+
+
+def test_nothing_had_changed_only_when_nothing_was_computed(irkit: Irkit, experiment: Path) -> None:
+    def unchanged(*settings: str) -> bool:
+        return "nothing had changed" in irkit("run", experiment, *settings).out
+
+    assert not unchanged()
+    assert unchanged()
+    bonus = ("--set", "pipelines.two.toy-rerank.bonus=1")
+    assert [unchanged(*bonus), unchanged(*bonus)] == [False, True]
+    toys.write_beir(Path("data"), queries={**toys.QUERIES, "q9": "d e"})
+    assert [unchanged(), unchanged()] == [False, True]
+
+
+def test_threads_reach_the_stages(irkit: Irkit, experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+    prepare = toys.Toy.prepare
+
+    def noting(self: toys.Toy, context: Context) -> toys.Tokens:
+        seen.append(context.runtime.threads)
+        return prepare(self, context)
+
+    monkeypatch.setattr(toys.Toy, "prepare", noting)
+    irkit("run", experiment, "--threads", 3)
+    irkit("search", experiment, "--threads", 5, "a")
+    irkit("search", experiment, "a")
+    assert seen == [3, 5, Runtime().threads]
 
 
 def test_run_on_some_collections_only(irkit: Irkit, experiment: Path) -> None:
@@ -159,6 +201,18 @@ def test_search_reads_queries_until_the_input_ends(
     assert "two on data/test, 6 documents" in ended.err
 
 
+def test_documents_cannot_steer_the_terminal(irkit: Irkit, experiment: Path) -> None:
+    toys.write_beir(Path("data"), docs={"x": "a"})
+    doc = {"_id": "y", "title": "one\x1b]0;two\x07", "text": "a\x00\x7f\x9b2J\x85\nend"}
+    Path("data/corpus.jsonl").write_text(
+        json.dumps(doc) + "\n" + json.dumps({"_id": "x", "text": "b"}), encoding="utf-8"
+    )
+    ended = irkit("search", experiment, "a", "end", "-p", "one")
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f]", ended.out)
+    for piece in ("one\N{REPLACEMENT CHARACTER}]0;two", "end"):
+        assert piece in ended.out
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [("-p", "there is no pipeline 'tow'"), ("-c", "there is no collection 'tow'")],
@@ -210,14 +264,26 @@ def age(store: Store, kind: str, days: float) -> str:
 def test_ls(irkit: Irkit, filled: Store) -> None:
     ended = irkit("store", "ls")
     artifacts = list(filled.artifacts())
-    assert f"{len(artifacts)} artifacts" in ended.out
+    total = sum(artifact.bytes for artifact in artifacts)
+    assert f"{len(artifacts)} artifacts, {human(total)}, in {filled.root}" in ended.out
     assert all(artifact.key[:12] in ended.out for artifact in artifacts)
     assert "toy-rerank" in ended.out
     only = irkit("store", "ls", "--kind", "docs").out
-    assert "1 artifacts" in only
+    (docs,) = [artifact for artifact in artifacts if artifact.kind == "docs"]
+    assert f"1 artifacts, {human(docs.bytes)}, in" in only
     (filled.root / "building" / "abc").mkdir(parents=True)
     (filled.root / "building" / "abc" / "x").write_bytes(b"1234")
-    assert "unfinished: abc, 4 B" in irkit("store", "ls").out
+    (filled.root / "ab" / ".trash-abd").mkdir(parents=True)
+    shown = irkit("store", "ls").out
+    assert "unfinished: abc, 4 B (the next run goes on from it)" in shown
+    assert "unfinished: abd, 0 B (left of a removal; irkit store gc --unfinished ends it)" in shown
+
+
+def test_ls_says_when_an_artifact_was_used(irkit: Irkit, filled: Store) -> None:
+    old = age(filled, "docs", 10)
+    lines = [line for line in irkit("store", "ls").out.splitlines() if " days" in line]
+    assert [line.split()[1] for line in lines if "10 days" in line] == [old[:12]]
+    assert sum("0 days" in line and "10 days" not in line for line in lines) == len(lines) - 1
 
 
 def test_verify_and_gc_of_what_is_broken(irkit: Irkit, filled: Store, experiment: Path) -> None:
@@ -260,6 +326,17 @@ def test_gc_by_size_removes_the_longest_unused_first(irkit: Irkit, filled: Store
     assert list(filled.artifacts()) == []
 
 
+def test_gc_by_age_and_size_counts_what_is_too_old_once(irkit: Irkit, filled: Store) -> None:
+    sizes = {artifact.key: artifact.bytes for artifact in filled.artifacts()}
+    older, old = age(filled, "docs", 10), age(filled, "rankings", 8)
+    without = sum(sizes.values()) - sizes[older]
+    ended = irkit("store", "gc", "--older-than", 9, "--max-size", without)
+    assert (older[:12] in ended.out, "1 removed" in ended.out) == (True, True)
+    ended = irkit("store", "gc", "--older-than", 7, "--max-size", without - sizes[old] - 1, "--dry-run")
+    assert "2 would be removed" in ended.out  # the old one, and the longest unused of the others
+    assert ended.out.count(old[:12]) == 1
+
+
 def test_gc_of_what_is_unfinished(irkit: Irkit, filled: Store) -> None:
     (filled.root / "building" / "abc").mkdir(parents=True)
     assert "1 removed" in irkit("store", "gc", "--unfinished").out
@@ -268,7 +345,11 @@ def test_gc_of_what_is_unfinished(irkit: Irkit, filled: Store) -> None:
 
 @pytest.mark.parametrize(
     ("words", "message"),
-    [((), "nothing was chosen"), (("--max-size", "5 quintals"), "'5 quintals' is not a size")],
+    [
+        ((), "nothing was chosen"),
+        (("--max-size", "5 quintals"), "'5 quintals' is not a size"),
+        (("--older-than", "-1"), "--older-than"),
+    ],
 )
 def test_gc_refused(irkit: Irkit, filled: Store, words: tuple[str, ...], message: str) -> None:
     n = len(list(filled.artifacts()))

@@ -41,7 +41,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def start(folder: Path, code: str, *words: str) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(Path(toys.__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": toys.python_path()}
     environment.pop("IRKIT_STORE", None)
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     command = [sys.executable, "-c", code, *words]
@@ -81,7 +81,7 @@ def test_a_second_run_loads_nothing_heavy(folder: Path) -> None:
 def test_ctrl_c_ends_with_130_and_a_word_and_keeps_what_was_finished(folder: Path) -> None:
     process = start(folder, MAIN, "run", "first.yaml")
     deadline = time.monotonic() + 60
-    while len(list(folder.glob("indexes/[0-9a-f][0-9a-f]/*/keys.txt"))) < 2 and time.monotonic() < deadline:
+    while len(list(folder.glob("indexes/building/*/shards/*/keys.txt"))) < 2 and time.monotonic() < deadline:
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -92,6 +92,34 @@ def test_ctrl_c_ends_with_130_and_a_word_and_keeps_what_was_finished(folder: Pat
     process = start(folder, MAIN, *words)
     process.communicate(timeout=60)
     assert process.returncode == 0
+
+
+def test_ctrl_c_while_the_command_line_is_loading(folder: Path) -> None:
+    code = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+
+from irkit.__main__ import main
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+    process = start(folder, code, "schema")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "interrupted" in err
+    assert "Traceback" not in err
+
+
+def test_the_package_is_a_command_too(folder: Path) -> None:
+    process = start(
+        folder, "import runpy; runpy.run_module('irkit', run_name='__main__', alter_sys=True)", "--version"
+    )
+    out, _ = process.communicate(timeout=60)
+    assert (process.returncode, out.split()[0]) == (0, "irkit")
 
 
 @pytest.mark.parametrize("words", [("schema",), ("store", "ls"), ("plan", "first.yaml"), ("--help",)])

@@ -51,6 +51,10 @@ def changed(*settings: str) -> Any:
             lambda d: d["pipelines"]["toy"] == [{"toy": {"k": 10, "scale": 0.001}}],
         ),
         ("pipelines.toy.toy={scale: 2}", lambda d: d["pipelines"]["toy"] == [{"toy": {"scale": 2}}]),
+        ("pipelines.toy.v2.toy={k: 3}", lambda d: d["pipelines"]["toy.v2"][0] == {"toy": {"k": 3}}),
+        ("pipelines.toy.v2.toy=toy-words", lambda d: d["pipelines"]["toy.v2"][0] == "toy-words"),
+        ("collections.0={path: x}", lambda d: d["collections"] == [{"path": "x"}]),
+        ("metrics.ndcg@10={path: x}", lambda d: d["metrics"] == [{"path": "x"}]),
         ("pipelines.toy.0=toy", lambda d: d["pipelines"]["toy"] == ["toy"]),
         ("pipelines.toy.v2.toy.k=7", lambda d: d["pipelines"]["toy.v2"][0] == {"toy": {"k": 7}}),
         (

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from irkit.config.yaml import dump_yaml, parse_yaml
 from irkit.core.errors import ConfigError
@@ -94,3 +96,18 @@ def test_what_is_written_reads_back() -> None:
     }
     assert parse_yaml(dump_yaml(data), "f").data == data
     assert dump_yaml(data).index("name") < dump_yaml(data).index("list") < dump_yaml(data).index("map")
+
+
+@given(st.text())
+@example("\x85")
+@example("a\u2028b")
+@example("\ufeff")
+@example("\x7f \x9f")
+@settings(max_examples=200, deadline=None)
+def test_any_text_that_is_written_reads_back(text: str) -> None:
+    data = {"a": text, "b": [text], "é": "é"}
+    assert parse_yaml(dump_yaml(data), "f").data == data
+
+
+def test_text_is_written_as_people_read_it() -> None:
+    assert "été" in dump_yaml({"description": "été"})

@@ -44,6 +44,8 @@ def naive(
     all_hits: list[list[tuple[int, float]]], method: str, norm: str, weights: list[float], k: float
 ) -> dict[int, float]:
     """One query: hits of each ranking in canonical order -> fused score of each document."""
+    all_hits = [hits for hits, w in zip(all_hits, weights, strict=True) if w]
+    weights = [w for w in weights if w]
     union = {doc for hits in all_hits for doc, _ in hits}
     fused = {}
     for doc in union:
@@ -67,7 +69,9 @@ def naive(
 def test_equals_the_formula(run_list, method, norm, data) -> None:  # type: ignore[no-untyped-def]
     norm = "none" if method in RANK_METHODS else norm
     weights = data.draw(
-        st.lists(st.sampled_from([0.5, 1.0, 2.0]), min_size=len(run_list), max_size=len(run_list))
+        st.lists(
+            st.sampled_from([0.0, 0.5, 1.0, 2.0]), min_size=len(run_list), max_size=len(run_list)
+        ).filter(any)
     )
     rankings = [build(run) for run in run_list]
     fused = fuse(rankings, method, norm=norm, weights=weights, rrf_k=7)
@@ -225,6 +229,18 @@ def test_order_of_summation_is_the_order_of_the_rankings() -> None:
 def test_refused(call: Callable[[Rankings], Rankings], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         call(Rankings.from_lists([[1]], [[float(np.finfo(np.float32).max)]]))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_weight_of_zero_is_absence(method: str, place: int) -> None:
+    a = Rankings.from_lists([[1, 2], [4]], [[-1.0, -2.0], [3.0]])
+    b = Rankings.from_lists([[2, 3, 5], []], [[-5.0, -6.0, -7.0], []])
+    ignored = Rankings.from_lists([[9, 1, 2, 3], [4, 8]], [[9.0, 8.0, 7.0, 6.0], [1.0, 0.5]])
+    three, weights = [a, b], [2.0, 0.5]
+    three.insert(place, ignored)
+    weights.insert(place, 0.0)
+    assert fuse(three, method, weights=weights) == fuse([a, b], method, weights=[2.0, 0.5])  # type: ignore[arg-type]
 
 
 def test_weights_default_to_one() -> None:

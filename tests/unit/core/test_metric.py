@@ -80,3 +80,10 @@ def test_refused(text: str, message: str, hint: str) -> None:
         parse_metric(text)
     assert message in caught.value.problems[0].message
     assert hint in (caught.value.problems[0].hint or "")
+
+
+def test_only_ndcg_without_a_level_is_called_trec_evals() -> None:
+    assert "trec_eval" in parse_metric("ndcg@10").label
+    assert (
+        "trec_eval" not in parse_metric("ndcg@10-l2").label and "below 2" in parse_metric("ndcg@10-l2").label
+    )

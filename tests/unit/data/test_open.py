@@ -181,10 +181,9 @@ def test_a_read_only_store_opens_what_it_has(load: Load, store: Store, folder: P
 def test_digests_are_remembered_until_the_file_changes(
     load: Load, store: Store, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from irkit.data import digests
+    from irkit.store import digests
 
-    for path in folder.rglob("*.*"):
-        os.utime(path, (1, 1))  # settled long ago
+    monkeypatch.setattr(digests, "_SETTLED_NS", -1)  # every file counts as settled
     before = load()
     read: list[Path] = []
     real = digests.file_sha256
@@ -212,6 +211,29 @@ def test_self_matches_are_excluded_where_the_policy_says_so(load: Load, folder: 
     assert load().queries.exclude == ()
     exclude = load(path="toy", policy={"drop_self": True}).queries.exclude
     assert [codes.tolist() for codes in exclude] == [[2], []] and exclude[0].dtype == np.int32
+
+
+def test_ids_that_queries_share_with_documents_are_counted(load: Load, folder: Path) -> None:
+    odd = "query id is also a document id and policy.drop_self is off"
+    assert odd not in load().warnings
+    lines = [f'{{"_id": "{qid}", "text": "x"}}\n' for qid in ("q1", "d10", "d2")]
+    (folder / "queries.jsonl").write_text("".join(lines))
+    (folder / "qrels" / "train.tsv").unlink()
+    assert load().warnings[odd] == (2, "query 'd10'")
+    assert odd not in load(path="toy", policy={"drop_self": True}).warnings
+
+
+def test_numbers_that_queries_share_with_documents_mean_something_when_the_text_is_shared(
+    load: Load, folder: Path
+) -> None:
+    rows = [("1", "wing flutter"), ("2", "heat  transfer"), ("3", "")]
+    (folder / "corpus.jsonl").write_text("".join(f'{{"_id": "{i}", "text": "{t}"}}\n' for i, t in rows))
+    rows = [("1", "what is heat"), ("2", "Heat transfer"), ("3", "")]
+    (folder / "queries.jsonl").write_text("".join(f'{{"_id": "{i}", "text": "{t}"}}\n' for i, t in rows))
+    (folder / "qrels" / "train.tsv").unlink()
+    (folder / "qrels" / "test.tsv").write_text("1\t1\t1\n")
+    odd = "query id is also a document id and policy.drop_self is off"
+    assert load().warnings[odd] == (1, "query '2'")
 
 
 def test_excluded_ids_of_queries_and_of_relevance_minus_100(load: Load, folder: Path) -> None:

@@ -18,11 +18,13 @@ import pytest
 import toys
 from toys import DOCS, QUERIES, Toy, overlap, toy_collection
 
-from irkit.core.errors import StageError
+from irkit.core.errors import StageError, StoreError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
+from irkit.exec import results
 from irkit.exec.executor import Executor
+from irkit.exec.results import read_keys
 from irkit.exec.search import Searcher
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node, Pipeline, Step, fuse
@@ -241,8 +243,8 @@ def test_traces_say_what_was_computed_and_what_was_there(store: Store, tmp_path:
         traces = dict(executor.traces())
         assert [trace.queries for trace in traces.values()] == [len(queries)] * 2
         assert [trace.stored for trace in traces.values()] == [stored] * 2
-        assert {trace.computed for trace in traces.values()} == {5 if stored == 0 else 3}
-        assert all(trace.seconds > 0 for trace in traces.values())
+        assert {trace.cost.computed for trace in traces.values()} == {5 if stored == 0 else 3}
+        assert all(trace.cost.seconds > 0 for trace in traces.values())
 
 
 def test_the_size_of_an_index_is_traced(store: Store, collection: Collection) -> None:
@@ -363,7 +365,9 @@ CHILD = """
 import sys
 from pathlib import Path
 import toys
+from irkit.exec import results
 from irkit.exec.executor import Executor
+from irkit.exec.results import read_keys
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
@@ -381,16 +385,16 @@ Executor(Context(collection, Store(folder / "store")), [end]).rankings(end)
 def test_a_run_killed_between_chunks_goes_on_and_ends_the_same(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    environment = {**os.environ, "PYTHONPATH": str(Path(toys.__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": toys.python_path()}
     process = subprocess.Popen([sys.executable, "-c", CHILD, str(tmp_path)], env=environment)
     deadline = time.monotonic() + 60
-    while sum(bool(a.meta.get("chunk")) for a in store.artifacts()) < 4 and time.monotonic() < deadline:
+    while len(shards(store)) < 4 and time.monotonic() < deadline:
         assert process.poll() is None, "it ended before it could be killed"
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert list(store.verify()) == []
-    kept = sum(a.meta["queries"] for a in store.artifacts())
+    kept = sum(len(read_keys(shard)) for shard in shards(store))
     assert 8 <= kept < 20
 
     monkeypatch.setenv(toys.LOG, str(tmp_path / "second.log"))
@@ -405,9 +409,10 @@ def test_a_run_killed_between_chunks_goes_on_and_ends_the_same(
     (found,) = run(store, collection, slow >> make_stage("toy-rerank"))
     assert sum(ran) == 20 - kept
     assert [found] == run(Store(tmp_path / "fresh"), collection, slow >> make_stage("toy-rerank"))
-    assert not any(artifact.meta.get("chunk") for artifact in store.artifacts()), (
-        "chunks make room for the whole"
-    )
+    node = graph(slow)
+    (_, trace), *_ = Executor(Context(collection, store), [node]).traces()
+    assert trace.cost.computed == 20, "what the killed run did is part of the cost"
+    assert trace.cost.seconds >= 0.02 * kept / toys.Slow.chunk * 0.9
     assert list(store.unfinished()) == []
 
 
@@ -427,12 +432,75 @@ def test_an_empty_branch_fuses_what_stands_before(store: Store, collection: Coll
         )
 
 
-def test_chunks_that_a_killed_run_left_beside_the_whole_are_removed(
+def shards(store: Store) -> list[Path]:
+    """What builds under way have finished."""
+    return [path for path in store.root.glob("building/*/shards/*") if path.suffix != ".partial"]
+
+
+def killed_after_a_chunk(store: Store, collection: Collection, monkeypatch: pytest.MonkeyPatch) -> None:
+    search, calls = toys.Slow.search, []
+
+    def dies(self: Any, queries: Any, depth: int, state: Any) -> Any:
+        calls.append(len(queries))
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return search(self, queries, depth, state)
+
+    with monkeypatch.context() as killed, pytest.raises(KeyboardInterrupt):
+        killed.setattr(toys.Slow, "search", dies)
+        run(store, collection, make_stage("toy-slow"))
+    assert len(shards(store)) == 1
+
+
+def test_a_collection_of_just_the_queries_of_a_killed_runs_chunk(
+    store: Store, collection: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    killed_after_a_chunk(store, collection, monkeypatch)
+    few = dict(list(QUERIES.items())[: toys.Slow.chunk])
+    smaller = toy_collection(tmp_path / "few", queries=few)
+    end = graph(make_stage("toy-slow"))
+    executor = Executor(Context(smaller, store), [end])
+    assert executor.rankings(end) == run(Store(tmp_path / "fresh"), smaller, make_stage("toy-slow"))[0]
+    assert [trace.cost.computed for _, trace in executor.traces()] == [len(few)]
+    whole = run(store, collection, make_stage("toy-slow"))
+    assert whole == run(Store(tmp_path / "fresh"), collection, make_stage("toy-slow"))
+
+
+def test_damage_does_not_pass_into_new_results(store: Store, collection: Collection, tmp_path: Path) -> None:
+    run(store, collection, toy())
+    (artifact,) = store.artifacts()
+    scores = bytearray(artifact.file("score.npy").read_bytes())
+    scores[-1] ^= 0x40
+    artifact.file("score.npy").write_bytes(bytes(scores))
+    with pytest.raises(StoreError, match=r"score\.npy"):
+        run(store, toy_collection(tmp_path / "more", queries=MORE), toy())
+
+
+def test_results_removed_while_they_are_read_are_computed_again(
     store: Store, collection: Collection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with monkeypatch.context() as killed:
-        killed.setattr(Executor, "_drop_chunks", lambda self, recipe: None)
-        first = run(store, collection, make_stage("toy-slow"))
-    assert sum(bool(artifact.meta.get("chunk")) for artifact in store.artifacts()) == 3
-    assert run(store, collection, make_stage("toy-slow")) == first
-    assert [artifact.meta["queries"] for artifact in store.artifacts()] == [5]
+    first = run(store, collection, toy())
+    read, calls = results.read_result, []
+
+    def removed(folder: Path, source: Any) -> Any:
+        calls.append(folder)
+        if len(calls) == 1:
+            store.remove(folder)
+        return read(folder, source)
+
+    monkeypatch.setattr("irkit.exec.executor.read_result", removed)
+    assert run(store, collection, toy()) == first
+
+
+def test_inputs_are_not_computed_where_every_query_is_stored(
+    store: Store, collection: Collection, tmp_path: Path
+) -> None:
+    end = graph(toy() >> make_stage("toy-rerank"))
+    run(store, collection, toy() >> make_stage("toy-rerank"))
+    for artifact in store.artifacts():
+        if artifact.recipe["stage"] == toy().name:
+            store.remove(artifact.path)
+    fewer = toy_collection(tmp_path / "fewer", queries=dict(list(QUERIES.items())[:3]))
+    executor = Executor(Context(fewer, store), [end])
+    executor.rankings(end)
+    assert [node.stage.name for node, _ in executor.traces()] == ["toy-rerank"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +84,59 @@ def test_prompts_can_be_replaced_and_removed(tiny_encoder: Path) -> None:
     other = load(tiny_encoder, prompts={"query": "green "})
     assert np.array_equal(plain.vectors(["cat"], "query"), plain.vectors(["cat"], "document"))
     assert np.array_equal(other.vectors(["cat"], "query"), plain.vectors(["green cat"], "query"))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "default"),
+    [
+        ({"query": "red ", "document": ""}, "query"),
+        ({"query": "red "}, "query"),
+        ({"query": "", "document": "blue "}, "document"),
+        ({"document": "blue "}, "document"),
+        ({"other": "moon "}, "other"),
+        ({"other": "moon ", "query": "red "}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_prompts_are_those_of_sentence_transformers(
+    tiny_encoder: Path, tmp_path: Path, prompts: dict[str, str] | None, default: str | None
+) -> None:
+    from sentence_transformers import SentenceTransformer
+
+    folder = restated(tiny_encoder, tmp_path, prompts, default)
+    oracle, ours = SentenceTransformer(str(folder), device="cpu"), load(folder)
+    some = ["cat", "dog fish", ""]
+    np.testing.assert_allclose(ours.vectors(some, "query"), oracle.encode_query(some), atol=2e-6)
+    np.testing.assert_allclose(ours.vectors(some, "document"), oracle.encode_document(some), atol=2e-6)
+
+
+@pytest.mark.parametrize("name", ["passage", "corpus"])
+def test_a_prompt_for_passages_is_put_before_documents(tiny_encoder: Path, tmp_path: Path, name: str) -> None:
+    ours = load(restated(tiny_encoder, tmp_path, {"query": "red ", name: "blue "}, "query"))
+    plain = load(tiny_encoder, prompts={"document": ""})
+    assert np.array_equal(ours.vectors(["cat"], "document"), plain.vectors(["blue cat"], "document"))
+
+
+def test_the_catalogues_prompt_counts_only_where_the_checkpoint_states_none(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    folder = restated(tiny_encoder, tmp_path, {"query": ""}, None)
+    model = replace(resolve(str(folder)), prompts={"query": "green ", "document": "blue "})
+    ours, plain = Encoder(model, device="cpu"), load(folder, prompts={"query": "", "document": ""})
+    assert np.array_equal(ours.vectors(["cat"], "query"), plain.vectors(["cat"], "query"))
+    assert np.array_equal(ours.vectors(["cat"], "document"), plain.vectors(["blue cat"], "document"))
+
+
+def restated(model: Path, to: Path, prompts: dict[str, str] | None, default: str | None) -> Path:
+    """Copy a model and let it state other prompts, or none at all."""
+    copy = Path(shutil.copytree(model, to / "restated"))
+    file = copy / "config_sentence_transformers.json"
+    config = json.loads(file.read_text()) | {"prompts": prompts, "default_prompt_name": default}
+    if prompts is None:
+        del config["prompts"]
+    file.write_text(json.dumps(config))
+    return copy
 
 
 def test_max_length_truncates_and_cannot_exceed_the_model(tiny_encoder: Path) -> None:

@@ -64,15 +64,15 @@ def test_a_large_file_is_hashed_once_and_again_when_it_changed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from irkit.models import digest
+    from irkit.store import digests
 
     monkeypatch.setenv("IRKIT_MODELS", str(tmp_path / "cache"))
     monkeypatch.setattr(digest, "_LARGE", 4)
-    monkeypatch.setattr(digest, "_memory", {})
+    monkeypatch.setattr(digests, "_SETTLED_NS", -1)
     hashed: list[str] = []
-    monkeypatch.setattr(digest, "file_sha256", lambda path: hashed.append(path.name) or file_sha256(path))
+    monkeypatch.setattr(digests, "file_sha256", lambda path: hashed.append(path.name) or file_sha256(path))
     model = folder(tmp_path / "model")
     first = folder_fingerprint(model)
-    digest._memory.clear()  # another process
     assert folder_fingerprint(model) == first
     assert hashed.count("model.safetensors") == 1
     (model / "model.safetensors").write_bytes(b"WEIGHTS")

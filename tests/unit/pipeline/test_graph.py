@@ -176,7 +176,7 @@ def test_operators_refuse_what_is_not_a_pipeline() -> None:
         fuse(2 * toy(), toy())
     with pytest.raises(TypeError, match="'bm25'"):
         toy() >> "bm25"  # type: ignore[operator]
-    with pytest.raises(ValidationError):
+    with pytest.raises(ConfigError):
         toy() % 0
 
 
@@ -196,3 +196,60 @@ def test_stages_are_frozen_and_hashable() -> None:
     with pytest.raises(ValidationError):
         stage.k = 6  # type: ignore[attr-defined]
     assert isinstance(stage, Toy)
+
+
+def test_what_is_used_twice_at_every_level_is_one_node_at_every_level() -> None:
+    def nested(depth: int) -> Pipeline:
+        pipeline = Pipeline.of(toy(k=9))
+        for _ in range(depth):
+            pipeline = fuse(pipeline, pipeline % 5)
+        return pipeline
+
+    pipeline = nested(60)  # its 2**60 paths could not be walked
+    end, again = pipeline.graph(), pipeline.graph()
+    assert len(list(end.walk())) == 1 + 2 * 60
+    assert end == again
+    assert hash(end) == hash(again)
+    assert len(merged([end, again])) == 1 + 2 * 60
+    assert end != nested(59).graph()
+
+
+def test_what_is_shared_is_still_seen_with_the_queries_of_its_place() -> None:
+    step = Step(toy())
+    both = (Pipeline((step,)), Pipeline((Step(make_stage("toy-words")), step)))
+    node = pipe(Step(make_stage("fuse"), both)).graph()
+    assert node.upstream == (Node(toy()), Node(toy(), Node(make_stage("toy-words"))))
+    assert node.upstream[0] != node.upstream[1]
+
+
+def test_a_misfit_in_a_shared_step_is_named_at_both_places() -> None:
+    wrong = pipe(rerank())
+    places = [where for where, _ in misfits(fuse(wrong, wrong))]
+    assert places == ["0.fuse.of.0.0.toy-rerank", "0.fuse.of.1.0.toy-rerank"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Node(Toy(k=4)),
+        Node(Toy(k=3), Node(Toy(k=3))),
+        Node(Toy(k=3), None, (Node(Toy(k=3)),)),
+    ],
+)
+def test_nodes_that_differ_in_anything_differ(other: Node) -> None:
+    assert Node(Toy(k=3)) == Node(Toy(k=3)) != other
+    assert Node(Toy(k=1), Node(Toy(k=3))) != Node(Toy(k=1), None, (Node(Toy(k=3)),))
+
+
+def test_what_a_stage_is_hashed_by_is_worked_out_once_and_never_copied(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    stage, dumps = toy(k=3), []
+    dump = Toy.model_dump
+    monkeypatch.setattr(Toy, "model_dump", lambda self, **how: dumps.append(self) or dump(self, **how))  # type: ignore[func-returns-value]
+    assert hash(stage) == hash(stage) == hash(toy(k=3))
+    assert [each is stage for each in dumps] == [True, False]
+    changed = stage.model_copy(update={"k": 4})
+    assert (changed, hash(changed)) == (toy(k=4), hash(toy(k=4)))
+    assert stage == toy(k=3)  # hashed or not
+    assert "_text" not in stage.model_dump() | dict(stage)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +10,6 @@ import pytest
 from pydantic import ValidationError
 
 from irkit.core.errors import IrkitError
-from irkit.report import files
 from irkit.report.results import PerQuery, Results, Score, load_results, save_results
 
 
@@ -106,22 +104,6 @@ def test_halves_of_two_runs_are_not_taken_for_one(
     (tmp_path / "b" / "per_query.json").replace(tmp_path / "a" / "per_query.json")
     with pytest.raises(IrkitError, match="belongs to another run"):
         load_results(tmp_path / "a")
-
-
-def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = tmp_path / "results.json"
-    files.write_atomically(path, "old")
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, os.strerror(28))
-
-    monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(IrkitError, match="disk is full"):
-        files.write_atomically(path, "new")
-    assert path.read_text() == "old"
-    assert [p.name for p in tmp_path.iterdir()] == ["results.json"]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path, results: Results) -> None:

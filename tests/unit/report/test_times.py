@@ -79,6 +79,13 @@ def test_a_node_that_stands_twice_in_a_pipeline_is_paid_once(make: Callable[...,
     assert pipeline.seconds == 4
 
 
+def test_notes_stand_in_the_row_that_paid_alone(make: Callable[..., Results]) -> None:
+    notes = {"model": "a long address", "batch": 8}
+    first, second = _pipelines(make, _time("a", node="n", notes=notes), _time("b", node="n", notes=notes))
+    assert first.rows[0].notes == {"model": "a long address", "batch": "8"}
+    assert second.rows[0].notes == {}
+
+
 def test_no_cost_at_all_draws_no_bar(make: Callable[..., Results]) -> None:
     (pipeline,) = _pipelines(make, _time(seconds=0, prepare_seconds=0))
     assert (pipeline.rows[0].prepare_share, pipeline.rows[0].run_share) == (0, 0)

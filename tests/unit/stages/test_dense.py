@@ -196,3 +196,57 @@ def test_importing_and_creating_neural_stages_loads_nothing_heavy() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_two_names_of_one_snapshot_with_other_prompts_have_other_keys(
+    tiny_encoder: Path, make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from irkit.models import resolve
+    from irkit.models.catalogue import Entry
+    from irkit.stages.multivector.maxsim import MaxSim
+
+    prompts = {"plain": {}, "again": {}, "green": {"query": "red ", "document": "green "}}
+    entries = {
+        name: Entry(name, "encoder", "", "MIT", "", hub="org/one", prompts=each)
+        for name, each in prompts.items()
+    }
+    resolving = sys.modules["irkit.models.resolve"]  # the attribute of irkit.models is the function
+    for module in (resolving, encoding):
+        monkeypatch.setattr(module, "catalogue", lambda: entries)
+    monkeypatch.setattr(resolving, "cached_snapshot", lambda repo, revision: tiny_encoder)
+    assert resolve("plain").fingerprint == resolve("green").fingerprint
+    context = make_context(texts(10))
+    for kind in (Dense, MaxSim):
+        plain, again, green = (kind(model=name) for name in prompts)
+        assert plain.identity(context) == again.identity(context) != green.identity(context)
+        keys = [[recipe.spec for recipe in stage.artifacts(context)] for stage in (plain, again, green)]
+        assert keys[0] == keys[1] != keys[2]
+
+
+def test_artifacts_have_versions_of_their_own(
+    tiny_encoder: Path, make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, stage = make_context(texts(10)), Dense(model=str(tiny_encoder), index="hnsw")
+    vectors, index = stage.artifacts(context)
+    monkeypatch.setattr("irkit.stages.faiss_index.BUILD", 99)
+    assert stage.artifacts(context)[0] == vectors and stage.artifacts(context)[1] != index
+    monkeypatch.setattr(encoding, "ENCODING", 99)
+    assert stage.artifacts(context)[0] != vectors
+
+
+@pytest.mark.parametrize("index", ["hnsw", "ivf-pq"])
+def test_an_approximate_index_does_not_look_at_what_other_queries_exclude(
+    tiny_encoder: Path, make_context: Callable[..., Context], index: str
+) -> None:
+    options = {
+        "hnsw": {"m": 2, "ef_construction": 2, "ef_search": 1},
+        "ivf_pq": {"m": 4, "nprobe": 4, "refine": 1},
+    }
+    context = make_context(texts(1200, 3))
+    stage = Dense(model=str(tiny_encoder), index=index, k=5, **options)  # type: ignore[arg-type]
+    many = tuple(np.arange(n, dtype=np.int32) for n in (0, 50, 1, 50, 0))
+    queries = Queries(tuple("abcde"), (*QUERIES.text[:3], "moon", "sun red"), many)
+    state = stage.prepare(context)
+    whole = stage.run(Batch(queries), state)
+    for row in range(5):
+        assert stage.run(Batch(queries.take([row])), state) == whole.take([row])

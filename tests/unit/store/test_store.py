@@ -165,24 +165,6 @@ def test_what_a_kill_left_beside_a_finished_artifact_is_swept_up(store: Store) -
     assert leftovers(store) == []
 
 
-def test_what_killed_builds_of_other_parts_left_is_tidied_up(store: Store) -> None:
-    def killed(build: Build) -> dict[str, Any]:
-        (build.folder / "download").write_text("half", encoding="utf-8")
-        raise KeyboardInterrupt
-
-    recipes = [Recipe("rankings", {"a": a}, part) for a, part in ((1, "1"), (1, "2"), (2, "1"))]
-    for recipe in recipes:
-        with pytest.raises(KeyboardInterrupt):
-            store.get(recipe, killed)
-
-    def tidies(build: Build) -> dict[str, Any]:
-        Store(store.root).tidy(recipes[1])
-        return {"still there": build.path("").is_dir()}
-
-    assert store.get(recipes[0], tidies).meta == {"still there": True}, "what is under way is left alone"
-    assert [path.name for path, _ in store.unfinished()] == [recipes[2].key]
-
-
 def test_a_removal_that_was_interrupted_is_finished(store: Store) -> None:
     path = store.get(RECIPE, write).path
     trash = path.rename(path.with_name(f".trash-{path.name}"))
