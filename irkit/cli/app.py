@@ -150,11 +150,12 @@ def schema(
 ) -> None:
     """Print the JSON Schema of experiment files, with every installed stage; editors complete and check YAML with it."""
     from irkit.config.schema import schema_text
+    from irkit.core.files import write_atomically
 
     if output is None:
         typer.echo(schema_text(own=own), nl=False)
     else:
-        output.write_text(schema_text(own=own), encoding="utf-8")
+        write_atomically(output, schema_text(own=own))
 
 
 @app.command()

@@ -17,9 +17,7 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
     """Return the schema (draft 2020-12) as plain data; ``own`` leaves out the stages of plug-ins."""
     names = stage_names(own=own)
     definitions: dict[str, Any] = {}
-    steps: list[dict[str, Any]] = [
-        {"enum": names, "description": "A stage with its default options."}
-    ]
+    steps: list[dict[str, Any]] = [{"enum": names, "description": "A stage with its default options."}]
     for name in names:
         cls = stage_class(name)
         options = _inline(cls.model_json_schema(mode="validation"), definitions)

@@ -135,7 +135,5 @@ def _folder(path: Path) -> Path:
 def _file(path: Path) -> Path:
     if not path.is_file():
         what = "is a folder" if path.is_dir() else "does not exist"
-        raise DataError.of(
-            f"the file {what}", where=str(path), hint="relative paths start at the workspace"
-        )
+        raise DataError.of(f"the file {what}", where=str(path), hint="relative paths start at the workspace")
     return path

@@ -16,6 +16,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from irkit.core.errors import StoreError
+from irkit.core.files import sync, sync_folder
 from irkit.core.fingerprint import canonical, file_sha256
 from irkit.store.artifact import MANIFEST, Artifact, Recipe, seal
 
@@ -47,9 +48,9 @@ class Build:
             partial = done.with_name(done.name + ".partial")
             _remove(partial)
             write(partial)
-            _sync(partial)
+            sync(partial)
             partial.rename(done)
-            _sync_folder(done.parent)
+            sync_folder(done.parent)
         return done
 
     def has_shard(self, name: str) -> bool:
@@ -187,7 +188,7 @@ class Store:
                     _remove(folder)
             raise
         seconds = time.perf_counter() - started
-        _sync(files)
+        sync(files)
         manifest: dict[str, Any] = {
             "key": recipe.key,
             "kind": recipe.kind,
@@ -202,12 +203,12 @@ class Store:
             "meta": dict(meta),
         }
         (files / MANIFEST).write_text(seal(manifest), encoding="utf-8")
-        _sync(files / MANIFEST)
-        _sync_folder(files)
+        sync(files / MANIFEST)
+        sync_folder(files)
         place = self._place(recipe.key)
         place.parent.mkdir(parents=True, exist_ok=True)
         files.rename(place)
-        _sync_folder(place.parent)
+        sync_folder(place.parent)
         _remove(folder)
         return Artifact.read(place)
 
@@ -272,22 +273,3 @@ def _size(path: Path) -> int:
         return path.stat().st_size if path.is_file() else 0
     except FileNotFoundError:  # its build goes on while we look
         return 0
-
-
-def _sync(path: Path) -> None:
-    """Flush a file, or every file and folder below a folder, to disk."""
-    if path.is_dir():
-        for child in path.iterdir():
-            _sync(child)
-        _sync_folder(path)
-    else:
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-
-
-def _sync_folder(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
