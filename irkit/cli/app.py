@@ -85,9 +85,8 @@ def run(
         )
     if results.expected and not off:
         out.print(f"all {len(results.expected)} expected scores are met")
-    fresh = any(stage.cached_queries < stage.queries for stage in results.stages)
     out.print(
-        f"{results.seconds:.1f} s{'' if fresh else ', nothing had changed'}; report: {_short(folder / 'report.html')}"
+        f"{results.seconds:.1f} s{', nothing had changed' if results.from_store else ''}; report: {_short(folder / 'report.html')}"
     )
     if check and not results.expected:
         raise _nothing_to_check(f"--only {only}")

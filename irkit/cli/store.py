@@ -13,13 +13,12 @@ import typer
 from irkit.cli import console
 from irkit.cli.options import Root, StoreRoot, workspace
 from irkit.core.errors import ConfigError, StoreError
-from irkit.store import Artifact, Store
+from irkit.store import TRASH, Artifact, Store
 
 app = typer.Typer(
     help="Look into the store of computed artifacts, verify it, and make room.", no_args_is_help=True
 )
 
-_TRASH = ".trash-"
 """What the store calls a folder while it removes it."""
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
@@ -73,9 +72,9 @@ def ls(
     out.print(table)
     out.print(f"{table.row_count} artifacts, {human(total)}, in {found.root}")
     for path, size in found.unfinished():
-        if path.name.startswith(_TRASH):
+        if path.name.startswith(TRASH):
             key, note = (
-                path.name.removeprefix(_TRASH),
+                path.name.removeprefix(TRASH),
                 "left of a removal; irkit store gc --unfinished ends it",
             )
         else:
@@ -137,7 +136,7 @@ def gc(
         done = dry_run or found.remove(path)
         count += done
         what = ("would remove" if dry_run else "removed") if done else "in use, kept"
-        typer.echo(f"{what} {path.name.removeprefix(_TRASH)[:12]}: {why}")
+        typer.echo(f"{what} {path.name.removeprefix(TRASH)[:12]}: {why}")
     typer.echo(f"{count} {'would be ' if dry_run else ''}removed")
 
 

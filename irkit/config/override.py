@@ -88,5 +88,6 @@ def _index(items: list[Any], key: str, source: str) -> int:
     if len(found) == 1:
         return found[0]
     problem = f"{len(found)} items are named {key!r}: use a number" if found else f"there is no item {key!r}"
-    hint = f"items are numbered 0 to {len(items) - 1}" if items else "the list is empty"
+    names = [next(iter(item), "") if isinstance(item, dict) else str(item) for item in items]
+    hint = ", ".join(f"{number} is {name!r}" for number, name in enumerate(names)) or "the list is empty"
     raise ConfigError.of(problem, where=source, hint=hint)

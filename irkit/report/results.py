@@ -133,6 +133,11 @@ class Results(_Record):
     left_out: list[str] = Field(default_factory=list)
     """The experiment's collections on which this run, by ``--only``, was not run."""
 
+    @property
+    def from_store(self) -> bool:
+        """Whether nothing was computed: everything was in the store already."""
+        return all(stage.cached_queries == stage.queries for stage in self.stages)
+
     def value(self, collection: str, pipeline: str, metric: str) -> float:
         """Return one score.
 

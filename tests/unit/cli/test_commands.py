@@ -163,8 +163,9 @@ def test_schema(irkit: Irkit) -> None:
     assert schema["$defs"]["stage-toy"]["properties"]["k"]["default"] == 1000
     assert irkit("schema", "-o", "schema.json").code == 0
     assert Path("schema.json").read_text(encoding="utf-8") == ended.out
-    ended = irkit("schema", "-o", "none/such/schema.json")
-    assert (ended.code, "none/such/schema.json: cannot be written" in ended.err) == (2, True)
+    Path("file").write_text("", encoding="utf-8")
+    ended = irkit("schema", "-o", "file/schema.json")
+    assert (ended.code, "file/schema.json: " in ended.err) == (2, True)
 
 
 def test_init_makes_a_workspace_that_validates(irkit: Irkit) -> None:
