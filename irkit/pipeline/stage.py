@@ -7,7 +7,6 @@ module nor creating the stage may load a heavy library: both happen whenever an 
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from irkit.core.fingerprint import canonical
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
@@ -111,7 +111,7 @@ class Stage(BaseModel, ABC):
 
     @cached_property
     def _text(self) -> str:
-        return json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        return canonical(self.model_dump(mode="json"))
 
     def __hash__(self) -> int:
         return hash((type(self), self._text))

@@ -21,6 +21,7 @@ from irkit.core.fingerprint import canonical, file_sha256
 from irkit.store.artifact import MANIFEST, Artifact, Recipe, seal
 
 _SHARDS, _FILES, _RECIPE = "shards", "files", "recipe.json"
+_PARTIAL = ".partial"
 TRASH = ".trash-"
 
 
@@ -45,7 +46,7 @@ class Build:
         done = self.folder / _SHARDS / name
         if not done.exists():
             done.parent.mkdir(parents=True, exist_ok=True)
-            partial = done.with_name(done.name + ".partial")
+            partial = done.with_name(done.name + _PARTIAL)
             _remove(partial)
             write(partial)
             sync(partial)
@@ -182,6 +183,10 @@ class Store:
         except BaseException:
             with suppress(OSError):
                 _remove(files)
+                for partial in (folder / _SHARDS).glob(f"*{_PARTIAL}"):
+                    _remove(partial)
+                with suppress(OSError):  # not there, or not empty
+                    (folder / _SHARDS).rmdir()
                 if [path.name for path in folder.iterdir()] == [
                     _RECIPE
                 ]:  # no shard, no download to go on from

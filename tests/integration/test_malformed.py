@@ -99,7 +99,7 @@ def full_disk(monkeypatch: pytest.MonkeyPatch) -> Words:
 
 def full_disk_at_the_end(monkeypatch: pytest.MonkeyPatch) -> Words:
     """The store has room; the results' folder has not."""
-    from irkit.report import files
+    from irkit.core import files
 
     def full(*_: Any, **__: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -253,3 +253,10 @@ def test_what_a_stage_is_hashed_by_is_worked_out_once_and_never_copied(
     assert (changed, hash(changed)) == (toy(k=4), hash(toy(k=4)))
     assert stage == toy(k=3)  # hashed or not
     assert "_text" not in stage.model_dump() | dict(stage)
+
+
+def test_zero_and_minus_zero_are_one_option_so_one_node() -> None:
+    one, other = (make_stage("toy-rerank", bonus=bonus) for bonus in (0.0, -0.0))
+    assert one == other
+    assert hash(one) == hash(other)
+    assert len(merged([(toy() >> one).graph(), (toy() >> other).graph()])) == 2

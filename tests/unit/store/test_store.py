@@ -130,7 +130,13 @@ def test_a_builder_that_fails_leaves_nothing_but_shards(store: Store) -> None:
 def test_a_builder_that_fails_without_shards_leaves_nothing(store: Store) -> None:
     def fails(build: Build) -> dict[str, Any]:
         build.path("half.txt").write_text("half", encoding="utf-8")
-        raise ValueError("no more")
+
+        def fails_too(path: Path) -> None:
+            path.write_text("half a shard", encoding="utf-8")
+            raise ValueError("no more")
+
+        build.shard("0", fails_too)
+        raise AssertionError
 
     with pytest.raises(ValueError, match="no more"):
         store.get(RECIPE, fails)
