@@ -7,8 +7,8 @@ the turns. pyserini is timed twice: until it returns (its hits are then still Ja
 
 pyserini.search.lucene imports torch, onnxruntime, faiss and openai. To give it an environment of its own:
 
-    python -m venv /tmp/peer && /tmp/peer/bin/pip install "pyserini==1.6.0" torch faiss-cpu
-    python eval/bench/bm25.py --collection ... --peer-python /tmp/peer/bin/python
+    python -m venv peer && peer/bin/pip install "pyserini==1.6.0" torch faiss-cpu
+    python eval/bench/bm25.py --collection ... --peer-python peer/bin/python
 """
 
 from __future__ import annotations

@@ -8,36 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import WORDS
 
 from irkit.core.queries import Queries
 from irkit.data.collection import Collection, EvalPolicy, Qrels
 from irkit.data.docstore import DocStore
 from irkit.pipeline.context import Context, Runtime
 from irkit.store import Store
-
-WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "red",
-    "green",
-    "blue",
-    "cat",
-    "dog",
-    "fish",
-    "tree",
-    "stone",
-    "river",
-    "moon",
-    "sun",
-]
 
 
 def _backbone(folder: Path, seed: int, *, labels: int | None = None) -> None:

@@ -10,34 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny import WORDS
 
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models import resolve
 from irkit.models.encoder import Encoder, unit
-
-WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "red",
-    "green",
-    "blue",
-    "cat",
-    "dog",
-    "fish",
-    "tree",
-    "stone",
-    "river",
-    "moon",
-    "sun",
-]
 
 
 def texts(n: int, seed: int = 0, longest: int = 80) -> list[str]:

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
+from tiny import WORDS
 
 from irkit.core.errors import ConfigError, ModelError
 from irkit.core.queries import Queries
@@ -19,29 +20,6 @@ from irkit.pipeline.stage import Batch
 from irkit.stages.rerank.cross_encoder import CrossEncoder
 from irkit.stages.rerank.depth import below
 
-WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "red",
-    "green",
-    "blue",
-    "cat",
-    "dog",
-    "fish",
-    "tree",
-    "stone",
-    "river",
-    "moon",
-    "sun",
-]
 QUERIES = Queries.of(["cat dog", "green stone river", "five"])
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from pydantic import ValidationError
+from tiny import WORDS
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
@@ -19,29 +20,6 @@ from irkit.pipeline.stage import Batch
 from irkit.stages import encoding
 from irkit.stages.dense import Dense
 
-WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "red",
-    "green",
-    "blue",
-    "cat",
-    "dog",
-    "fish",
-    "tree",
-    "stone",
-    "river",
-    "moon",
-    "sun",
-]
 QUERIES = Queries.of(["cat dog", "green stone river", "five", ""])
 
 

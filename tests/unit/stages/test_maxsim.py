@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tiny import WORDS
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
@@ -19,29 +20,6 @@ from irkit.stages.multivector.maxsim import MaxSim
 from irkit.stages.multivector.scoring import MaxSimScorer, _groups
 from irkit.stages.multivector.tokens import Tokens
 
-WORDS = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "red",
-    "green",
-    "blue",
-    "cat",
-    "dog",
-    "fish",
-    "tree",
-    "stone",
-    "river",
-    "moon",
-    "sun",
-]
 QUERIES = Queries.of(["cat dog", "green stone river", "five", ""])
 
 
