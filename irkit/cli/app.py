@@ -79,15 +79,14 @@ def run(
             out.print(f"warning: {info.name}: {kind}: {count}, the first at {first}", markup=False)
     off = [each for each in results.expected if each.status == "off"]
     for each in off:
-        place_text = f"{each.collection} / {each.pipeline} / {each.metric}"
+        found = f"{each.value:.4f}, expected {each.expected:.4f} +- {each.tolerance:g}"
         out.print(
-            f"[red]off[/red]    {place_text}: {each.value:.4f}, expected {each.expected:.4f} +- {each.tolerance:g}"
+            f"off: {each.collection} / {each.pipeline} / {each.metric}: {found}", style="red", markup=False
         )
     if results.expected and not off:
         out.print(f"all {len(results.expected)} expected scores are met")
-    out.print(
-        f"{results.seconds:.1f} s{', nothing had changed' if results.from_store else ''}; report: {_short(folder / 'report.html')}"
-    )
+    state = ", nothing had changed" if results.from_store else ""
+    out.print(f"{results.seconds:.1f} s{state}; report: {_short(folder / 'report.html')}", markup=False)
     if check and not results.expected:
         raise _nothing_to_check(f"--only {only}")
     if check and off:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +36,6 @@ Method: TypeAlias = Literal["rrf", "combsum", "combmnz", "combmax", "borda"]
 Norm: TypeAlias = Literal["min-max", "z-score", "none"]
 FloatArray: TypeAlias = NDArray[np.float64]
 
-METHODS: tuple[Method, ...] = get_args(Method)
 RANK_METHODS: frozenset[Method] = frozenset({"rrf", "borda"})
 """The methods that look at ranks alone: a normalisation of scores means nothing to them."""
 

@@ -68,31 +68,6 @@ class Qrels:
         place = np.repeat(self.offsets[:-1][index] - offsets[:-1], lengths) + np.arange(offsets[-1])
         return Qrels(offsets, self.doc[place], self.gain[place], self.unknown)
 
-    def lookup(self, query: ArrayLike, doc: ArrayLike) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
-        """Return the gain of each (query number, document code), 0 where there is none, and whether it was judged.
-
-        Args:
-            query: ``int64[n]``, query numbers.
-            doc: ``int32[n]``, document codes.
-
-        Returns:
-            gains ``int32[n]`` and judged ``bool[n]``.
-        """
-        wanted = _pair(query, doc)
-        if not len(self.doc):
-            return np.zeros(len(wanted), np.int32), np.zeros(len(wanted), np.bool_)
-        keys = _pair(
-            np.repeat(np.arange(len(self)), np.diff(self.offsets)), self.doc
-        )  # ascending, as doc is within a query
-        at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
-        judged = keys[at] == wanted
-        return np.where(judged, self.gain[at], 0).astype(np.int32), judged
-
-
-def _pair(query: ArrayLike, doc: ArrayLike) -> NDArray[np.int64]:
-    """Return one integer for each (query, document), ordered as the pairs are."""
-    return (np.asarray(query, dtype=np.int64) << 32) | np.asarray(doc, dtype=np.int64)
-
 
 Warnings: TypeAlias = Mapping[str, tuple[int, str]]
 """What was odd but usable in the source: kind -> (how often, the first place as ``file:line`` and id)."""

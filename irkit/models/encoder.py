@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models.batching import Features, Layout, Runner
 from irkit.models.device import pick_device
-from irkit.models.loading import Dtype, load_model
+from irkit.models.loading import Dtype, limit_length, load_model
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import model_type
 
@@ -95,7 +95,9 @@ class Encoder:
         self.multi_vector = kind == "MultiVectorEncoder"
         self.device = pick_device(device)
         self._model = load_model(kind, model, self.device, dtype, trust_remote_code)
-        self._limit_length(max_length)
+        limit_length(self._model, max_length, model.name)
+        if self.multi_vector and max_length is not None:
+            self._model[0].document_length = max_length
         self._prompts = {
             side: self._prompt(side, (prompts or {}).get(side), _stated(model.path), model.prompts)
             for side in _PROMPT_NAMES
@@ -202,19 +204,6 @@ class Encoder:
             hint = "float16 overflows in some models: set dtype: bfloat16 or float32"
             raise ModelError.of("the model gives vectors that are not finite", where=self.name, hint=hint)
         return values
-
-    def _limit_length(self, wanted: int | None) -> None:
-        if wanted is None:
-            return
-        own = self._model.max_seq_length
-        if own is not None and wanted > own:
-            hint = f"leave it out, or take at most {own}"
-            raise ConfigError.of(
-                f"max_length {wanted} is more than the model's {own} tokens", where=self.name, hint=hint
-            )
-        self._model.max_seq_length = wanted
-        if self.multi_vector:
-            self._model[0].document_length = wanted
 
     def _prompt(
         self, side: str, wanted: str | None, stated: dict[str, str], catalogued: dict[str, str]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, TypeAlias
 
-from irkit.core.errors import ModelError
+from irkit.core.errors import ConfigError, ModelError
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import check_folder
 
@@ -48,6 +48,24 @@ def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust
     loaded.to(getattr(torch, dtype))
     loaded.eval()
     return loaded
+
+
+def limit_length(loaded: Any, wanted: int | None, name: str) -> None:
+    """Have a loaded model truncate texts to ``wanted`` tokens; None leaves its own limit.
+
+    Raises:
+        ConfigError: when that is more than the model's own limit.
+    """
+    own = loaded.max_seq_length
+    if wanted is None:
+        return
+    if own is not None and wanted > own:
+        message, hint = (
+            f"max_length {wanted} is more than the model's {own} tokens",
+            f"leave it out, or take at most {own}",
+        )
+        raise ConfigError.of(message, where=name, hint=hint)
+    loaded.max_seq_length = wanted
 
 
 @contextmanager

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.core.errors import ConfigError, ModelError
+from irkit.core.errors import ModelError
 from irkit.models.batching import Layout, Runner
 from irkit.models.device import pick_device
-from irkit.models.loading import Dtype, load_model
+from irkit.models.loading import Dtype, limit_length, load_model
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import model_type
 
@@ -47,12 +47,7 @@ class PairScorer:
         if self._model.num_labels != 1:
             message = f"the model has {self._model.num_labels} outputs; a reranker needs one"
             raise ModelError.of(message, where=model.name, hint="take a model that was trained to rank")
-        own = self._model.max_seq_length
-        if max_length is not None:
-            if own is not None and max_length > own:
-                message = f"max_length {max_length} is more than the model's {own} tokens"
-                raise ConfigError.of(message, where=model.name, hint=f"leave it out, or take at most {own}")
-            self._model.max_seq_length = max_length
+        limit_length(self._model, max_length, model.name)
         self._prompt = self._model.prompts.get(self._model.default_prompt_name or "") or None
         notes = {} if notes is None else notes
         notes |= {"device": self.device, "dtype": dtype, "model": model.source}

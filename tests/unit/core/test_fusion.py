@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from irkit.core.fusion import METHODS, RANK_METHODS, check_weights, fuse, normalise
+from irkit.core.fusion import RANK_METHODS, Method, check_weights, fuse, normalise
 from irkit.core.rankings import Rankings
 
 scores = st.one_of(st.integers(-3, 3).map(float), st.floats(-1000, 1000, width=32))
@@ -65,7 +66,7 @@ def naive(
 
 
 @settings(max_examples=150, deadline=None)
-@given(runs, st.sampled_from(METHODS), st.sampled_from(["none", "min-max", "z-score"]), st.data())
+@given(runs, st.sampled_from(get_args(Method)), st.sampled_from(["none", "min-max", "z-score"]), st.data())
 def test_equals_the_formula(run_list, method, norm, data) -> None:  # type: ignore[no-untyped-def]
     norm = "none" if method in RANK_METHODS else norm
     weights = data.draw(
@@ -85,7 +86,7 @@ def test_equals_the_formula(run_list, method, norm, data) -> None:  # type: igno
 
 
 @settings(max_examples=60, deadline=None)
-@given(runs, st.sampled_from(METHODS), st.data())
+@given(runs, st.sampled_from(get_args(Method)), st.data())
 def test_a_query_does_not_depend_on_the_others(run_list, method, data) -> None:  # type: ignore[no-untyped-def]
     rankings = [build(run) for run in run_list]
     rows = (
@@ -194,7 +195,7 @@ def test_tiny_and_huge_spreads() -> None:
     assert values == [1.0, -1.0]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 def test_one_ranking_keeps_its_documents_and_input_is_untouched(method) -> None:  # type: ignore[no-untyped-def]
     ranking = Rankings.from_lists([[3, 1], [], [2]], [[2, 1], [], [5]])
     copies = ranking.doc.copy(), ranking.score.copy()
@@ -231,7 +232,7 @@ def test_refused(call: Callable[[Rankings], Rankings], message: str) -> None:
         call(Rankings.from_lists([[1]], [[float(np.finfo(np.float32).max)]]))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", get_args(Method))
 @pytest.mark.parametrize("place", [0, 1, 2])
 def test_a_weight_of_zero_is_absence(method: str, place: int) -> None:
     a = Rankings.from_lists([[1, 2], [4]], [[-1.0, -2.0], [3.0]])

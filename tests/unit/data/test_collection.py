@@ -18,14 +18,6 @@ def make(judged: list[dict[int, int]]) -> Qrels:
     return Qrels(offsets_of([len(gains) for gains in judged]), doc, gain, ("x",))
 
 
-@given(JUDGED, st.lists(st.tuples(st.integers(0, 7), st.integers(0, 11)), max_size=20))
-def test_lookup_agrees_with_dictionaries(judged: list[dict[int, int]], pairs: list[tuple[int, int]]) -> None:
-    gains, known = make(judged).lookup([q for q, _ in pairs], [d for _, d in pairs])
-    expected = [judged[q].get(d) if q < len(judged) else None for q, d in pairs]
-    assert gains.tolist() == [gain or 0 for gain in expected] and gains.dtype == np.int32
-    assert known.tolist() == [gain is not None for gain in expected]
-
-
 @given(JUDGED, st.data())
 def test_take_and_judged(judged: list[dict[int, int]], data: st.DataObject) -> None:
     rows = data.draw(st.lists(st.integers(0, len(judged) - 1), max_size=8)) if judged else []
