@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -15,6 +14,7 @@ from irkit.core.errors import ConfigError, ModelError
 from irkit.models.batching import Features, Layout, Runner
 from irkit.models.device import pick_device
 from irkit.models.loading import Dtype, limit_length, load_model
+from irkit.models.ragged import Ragged
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import model_type
 
@@ -22,17 +22,6 @@ Side: TypeAlias = Literal["query", "document"]
 Vectors: TypeAlias = NDArray[np.float32]
 
 _PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpus")}
-
-
-@dataclass(frozen=True)
-class Ragged:
-    """Token vectors of n texts: text ``i`` owns the rows ``offsets[i]:offsets[i + 1]`` of ``vectors`` (``float32[T, dim]``)."""
-
-    offsets: NDArray[np.int64]
-    vectors: Vectors
-
-    def __getitem__(self, text: int) -> Vectors:
-        return self.vectors[self.offsets[text] : self.offsets[text + 1]]
 
 
 class Encoder:

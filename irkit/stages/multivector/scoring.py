@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
-from irkit.models.encoder import Ragged
+from irkit.models.ragged import Ragged
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.vector_index import best
 
@@ -128,7 +128,7 @@ class MaxSimScorer:
             rows = self._tokens.offsets[docs[at]][:, None] + np.where(
                 column < lengths[at][:, None], column, 0
             )
-            yield at, self._tokens.vectors[rows]
+            yield at, self._tokens.take(rows)
             start = stop
 
     def _floor(self, query_tokens: Any) -> Any:

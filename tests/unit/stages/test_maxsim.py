@@ -13,7 +13,8 @@ from tiny import WORDS
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
-from irkit.models.encoder import Ragged, unit
+from irkit.models.encoder import unit
+from irkit.models.ragged import Ragged
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
 from irkit.stages.multivector.maxsim import MaxSim
@@ -37,7 +38,7 @@ def brute(query: np.ndarray, tokens: Tokens) -> np.ndarray:
     """The definition, by loops over the real tokens."""
     scores = []
     for doc in range(len(tokens)):
-        rows = tokens.vectors[tokens.offsets[doc] : tokens.offsets[doc + 1]].astype(np.float64)
+        rows = tokens.span(tokens.offsets[doc], tokens.offsets[doc + 1]).astype(np.float64)
         scores.append(
             sum(max(float(q @ row) for row in rows) for q in query.astype(np.float64))
             if len(rows)
