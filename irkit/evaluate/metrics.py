@@ -36,11 +36,11 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.compiled import prepare_cache
 from irkit.core.errors import DataError, DependencyError
 from irkit.core.metric import Metric, parse_metric
 from irkit.core.rankings import CodeArray, IntArray, Rankings
 from irkit.data.collection import Qrels
-from irkit.evaluate.compiled import prepare_cache
 
 FloatArray: TypeAlias = NDArray[np.float64]
 Kernel: TypeAlias = Callable[[FloatArray, FloatArray], float]

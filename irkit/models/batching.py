@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.models.device import is_out_of_memory
+from irkit.models.loading import positions
 
 Features: TypeAlias = dict[str, Any]
 
@@ -38,7 +39,8 @@ class Layout:
     Attributes:
         left: whether it pads on the left.
         pad: the id of the padding token.
-        limit: the most positions the model takes, None for no limit.
+        limit: the most positions the model takes, None for no limit. Inputs are no longer than that, so it only keeps padding
+            within it.
         head: whether layers follow that multiply one vector an input, not one a token: on the CPU their last bits change with the
             number of inputs unless that is a multiple of the vector unit's, so batches are filled up to a multiple of 8.
     """
@@ -57,8 +59,8 @@ class Layout:
         return cls(
             getattr(tokeniser, "padding_side", "right") == "left",
             getattr(tokeniser, "pad_token_id", None) or 0,
-            model.max_seq_length,
-            isinstance(model, CrossEncoder) or not {type(module).__name__ for module in model} <= _HEADLESS,
+            positions(model) or model.max_seq_length,
+            isinstance(model, CrossEncoder) or not all(_is_headless(module) for module in model),
         )
 
 
@@ -88,6 +90,7 @@ class Runner:
         layout: Layout,
         tokenise: Callable[[list[Any]], Features],
         forward: Callable[[Features], Features],
+        most: Callable[[int], int] | None = None,
     ) -> Iterator[Done]:
         """Yield, batch by batch, the numbers of its inputs, its features, and what ``forward`` made of them.
 
@@ -96,8 +99,9 @@ class Runner:
             layout: how the tokeniser pads.
             tokenise: makes features of inputs, padded to the longest.
             forward: the forward pass.
+            most: how many inputs of a width may be in one batch, where that can be fewer than ``batch_size``.
         """
-        work = self._batches(inputs, layout, tokenise, forward)
+        work = self._batches(inputs, layout, tokenise, forward, most)
         for done in self._side_by_side(work) if self._threads > 1 else (batch() for batch in work):
             yield from done
 
@@ -107,6 +111,7 @@ class Runner:
         layout: Layout,
         tokenise: Callable[[list[Any]], Features],
         forward: Callable[[Features], Features],
+        most: Callable[[int], int] | None,
     ) -> Iterator[Callable[[], list[Done]]]:
         """Yield the work of each batch, to be called in any thread."""
         for start in range(0, len(inputs), _TOKENISE):
@@ -115,7 +120,8 @@ class Runner:
             for width, rows in _widths(features, len(part), layout):
                 at = 0
                 while at < len(rows):
-                    some = rows[at : at + self.batch_size]
+                    size = min(self.batch_size, most(width)) if most and width else self.batch_size
+                    some = rows[at : at + size]
                     at += len(some)
                     if width:
                         filled = self._filled(some, layout)
@@ -170,6 +176,13 @@ class Runner:
         return self._solve(forward, first, rows[:half]) + self._solve(forward, rest, rows[half:])
 
 
+def _is_headless(module: Any) -> bool:
+    """Whether a module of sentence-transformers multiplies no vector, or one a token."""
+    return (
+        type(module).__name__ in _HEADLESS or getattr(module, "module_input_name", None) == "token_embeddings"
+    )
+
+
 def _first(features: Features, size: int) -> Features:
     """Drop the results of the inputs that filled the batch up."""
     return {key: value[:size] if getattr(value, "ndim", 0) > 0 else value for key, value in features.items()}
@@ -186,9 +199,10 @@ def _widths(features: Features, n: int, layout: Layout) -> Iterator[tuple[int | 
         return
     expansion = features.get("query_expansion_positions")
     counted = (mask != 0) if expansion is None else (mask != 0) | expansion
-    width = np.maximum(1, -(-counted.sum(dim=1).numpy() // WIDTH)) * WIDTH
+    length = counted.sum(dim=1).numpy()
+    width = np.maximum(1, -(-length // WIDTH)) * WIDTH
     if layout.limit is not None:
-        width = np.minimum(width, layout.limit)
+        width = np.maximum(np.minimum(width, layout.limit), length)
     for each in np.unique(width)[::-1]:
         yield int(each), np.flatnonzero(width == each)
 

@@ -1,9 +1,11 @@
-"""Encoders: texts become one vector each, or one vector a token. Any SentenceTransformer or MultiVectorEncoder."""
+"""Encoders: texts become one vector each, or one vector a token. Any SentenceTransformer, MultiVectorEncoder or XTR model."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -13,10 +15,12 @@ from numpy.typing import NDArray
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models.batching import Features, Layout, Runner
 from irkit.models.device import pick_device
+from irkit.models.kinds import model_type
 from irkit.models.loading import Dtype, limit_length, load_model
 from irkit.models.ragged import Ragged
 from irkit.models.resolve import ResolvedModel
-from irkit.models.safety import model_type
+from irkit.models.salience import Attention
+from irkit.models.words import WordIds
 
 Side: TypeAlias = Literal["query", "document"]
 Vectors: TypeAlias = NDArray[np.float32]
@@ -32,17 +36,21 @@ class Encoder:
     model knows no prompt of that side. So it is the prompt of ``encode_query`` and ``encode_document`` but for
     two cases, on purpose: the catalogue's prompts, which sentence-transformers does not know; and a checkpoint
     that names its documents' prompt ``passage`` or ``corpus`` gets it, where sentence-transformers puts nothing
-    before documents, because its own ``document: ""`` is found first.
+    before documents, because its own ``document: ""`` is found first. The markers of ColBERT models, ``[Q]`` and ``[D]``, are
+    prompts too.
 
     Pooling, normalisation and truncation are the model's own, unless an option says otherwise. The
     vector of a text depends on that text alone: see :mod:`irkit.models.batching` for how, and for what
     remains on accelerators.
 
     Attributes:
+        name: as written in the experiment.
+        device: the torch device that it runs on.
         similarity: ``cosine`` or ``dot``, as the model says.
         dim: the dimension of its vectors (of its token vectors for a multi-vector model).
-        multi_vector: whether the checkpoint is a MultiVectorEncoder (ColBERT, XTR): it gives token vectors
-            only.
+        token_dim: the dimension of its token vectors.
+        multi_vector: whether the checkpoint is a MultiVectorEncoder (ColBERT in the formats of Stanford, PyLate and
+            sentence-transformers) or XTR: it gives token vectors only, and decides itself which tokens count.
     """
 
     def __init__(
@@ -63,8 +71,8 @@ class Encoder:
         Args:
             model: what :func:`irkit.models.resolve` found.
             dtype: of the weights and the arithmetic; vectors are returned as float32.
-            max_length: truncate texts to this many tokens; the model's own limit unless given, and never
-                more than it.
+            max_length: truncate texts to this many tokens, documents only for a multi-vector model, whose queries have
+                the length that it was trained with; the model's own limit unless given, and never more than it.
             prompts: by side, what to put before every text instead of the model's own prompt; "" for nothing.
             trust_remote_code: run code that comes with the model.
             device: a torch device; the best there is unless given.
@@ -77,18 +85,21 @@ class Encoder:
             ConfigError: when the device is not there, or ``max_length`` is more than the model's.
         """
         kind = model_type(model.path) if model.path.is_dir() else "a file"
-        if kind not in ("SentenceTransformer", "MultiVectorEncoder"):
+        if kind == "ColBERTer":
+            hint = "open it with irkit.models.opening.open_encoder"
+            raise ModelError.of("the model is a ColBERTer", where=model.name, hint=hint)
+        if kind not in ("SentenceTransformer", "MultiVectorEncoder", "XTR"):
             hint = "take an encoder, such as minilm; rerank with a cross-encoder in the stage cross-encoder"
             raise ModelError.of(f"the model is no encoder: {kind}", where=model.name, hint=hint)
         self.name = model.name
-        self.multi_vector = kind == "MultiVectorEncoder"
+        self.multi_vector = kind != "SentenceTransformer"
         self.device = pick_device(device)
         self._model = load_model(kind, model, self.device, dtype, trust_remote_code)
-        limit_length(self._model, max_length, model.name)
-        if self.multi_vector and max_length is not None:
-            self._model[0].document_length = max_length
+        limit_length(self._model, max_length, model.name, documents_only=self.multi_vector)
+        self._layout = Layout.of(self._model)
+        stated = self._markers() if self.multi_vector else _stated(model.path)
         self._prompts = {
-            side: self._prompt(side, (prompts or {}).get(side), _stated(model.path), model.prompts)
+            side: self._prompt(side, (prompts or {}).get(side), stated, model.prompts)
             for side in _PROMPT_NAMES
         }
         notes = {} if notes is None else notes
@@ -115,6 +126,23 @@ class Encoder:
         """The dimension of its vectors."""
         return int(self._model.get_embedding_dimension())
 
+    @property
+    def token_dim(self) -> int:
+        """The dimension of its token vectors: a bi-encoder's hidden size, whatever follows the pooling.
+
+        Raises:
+            ModelError: when the model has no token vectors, such as static embeddings.
+        """
+        found = None
+        for module in self._model:
+            if getattr(module, "module_output_name", None) == "token_embeddings":
+                says = getattr(module, "get_embedding_dimension", None)
+                found = says() if says else found
+        if found is None:
+            hint = "use it in the stage dense, or take a transformer"
+            raise ModelError.of("the model has no token vectors", where=self.name, hint=hint)
+        return int(found)
+
     def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
         """Return one vector a text, ``float32[n, dim]``. A text without any token has the zero vector.
 
@@ -130,7 +158,15 @@ class Encoder:
             out[rows] = self._finite(result["sentence_embedding"])
         return out
 
-    def tokens(self, texts: Sequence[str], side: Side, *, special: bool = True) -> Ragged:
+    def tokens(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        special: bool = True,
+        words: bool = False,
+        salience: bool = False,
+    ) -> Ragged:
         """Return one vector a token, of length 1 for a bi-encoder's hidden states, as the model says for a
         multi-vector model.
 
@@ -141,38 +177,62 @@ class Encoder:
             side: whether they are queries or documents.
             special: keep the vectors of special tokens such as [CLS] and [SEP]; a multi-vector model decides
                 that itself.
+            words: also say which whole word each token is a piece of: see :mod:`irkit.models.words`.
+            salience: also say how much attention each token receives: see :mod:`irkit.models.salience`. The vectors
+                then differ from the usual ones in the last bits, and the pass takes longer.
 
         Raises:
             ConfigError: for ``special=False`` with a multi-vector model.
-            ModelError: when the model gives NaN or infinity.
+            ModelError: when the model gives NaN or infinity, or no token vectors; when its tokeniser knows no whole
+                words, or its code no attention weights, and they are asked for.
         """
         if self.multi_vector and not special:
             hint = "leave query_special_tokens out"
             raise ConfigError.of(
                 "a multi-vector model decides itself which tokens count", where=self.name, hint=hint
             )
-        parts: list[Vectors] = [np.zeros((0, 0), np.float32)] * len(texts)
-        dim = 0
-        for rows, features, result in self._run(texts, side):
-            mask = self._mask(features, result, special)
-            hidden, kept = self._finite(result["token_embeddings"], mask), mask.cpu().numpy()
-            dim = hidden.shape[2]
-            for row, vectors, keep in zip(rows, hidden, kept, strict=True):
-                parts[row] = vectors[keep] if self.multi_vector else unit(vectors[keep])
-        offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+        empty: list[NDArray[Any]] = [np.zeros((0, self.token_dim), np.float32)]
+        empty += [np.zeros(0, np.uint32)] * words + [np.zeros(0, np.float32)] * salience
+        parts = [empty] * len(texts)
+        attention = Attention(self._model, self.name) if salience else None
+        with attention or nullcontext():
+            for rows, features, result in self._run(texts, side, attention):
+                mask = self._mask(features, result, special)
+                columns: list[NDArray[Any]] = [self._finite(result["token_embeddings"], mask)]
+                if words:
+                    columns.append(self._word_ids(features["input_ids"].cpu().numpy()))
+                if salience:
+                    columns.append(result["salience"].cpu().numpy())
+                for row, keep, *of_text in zip(rows, mask.cpu().numpy(), *columns, strict=True):
+                    vectors, *more = (column[keep] for column in of_text)
+                    parts[row] = [vectors if self.multi_vector else unit(vectors), *more]
+        offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
+        vectors, *more = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
         return Ragged(
             offsets,
-            np.concatenate([part.reshape(-1, dim) for part in parts] or [np.zeros((0, dim), np.float32)]),
+            vectors,
+            more[0] if words else None,
+            more[-1] if salience else None,
         )
 
+    @cached_property
+    def _word_ids(self) -> WordIds:
+        markers = [prompt for prompt in self._prompts.values() if prompt]
+        return WordIds(self._model.tokenizer, self.name, markers)
+
     def _run(
-        self, texts: Sequence[str], side: Side
+        self, texts: Sequence[str], side: Side, attention: Attention | None = None
     ) -> Iterator[tuple[NDArray[np.int64], Features, Features]]:
+        def forward(features: Features) -> Features:
+            result = dict(self._model(features, task=side))
+            return result if attention is None else {**result, "salience": attention.received()}
+
         return self._runner.run(
             texts,
-            Layout.of(self._model),
+            self._layout,
             lambda part: dict(self._model.preprocess(part, prompt=self._prompts[side], task=side)),
-            lambda features: dict(self._model(features, task=side)),
+            forward,
+            attention.most if attention else None,
         )
 
     def _mask(self, features: Features, result: Features, special: bool) -> Any:
@@ -193,6 +253,11 @@ class Encoder:
             hint = "float16 overflows in some models: set dtype: bfloat16 or float32"
             raise ModelError.of("the model gives vectors that are not finite", where=self.name, hint=hint)
         return values
+
+    def _markers(self) -> dict[str, str]:
+        """Return the prompts of a multi-vector model: sentence-transformers puts what Stanford's and PyLate's files call
+        prefixes into them, so the files alone do not tell."""
+        return {name: text for name, text in self._model.prompts.items() if text}
 
     def _prompt(
         self, side: str, wanted: str | None, stated: dict[str, str], catalogued: dict[str, str]

@@ -10,12 +10,13 @@ from typing import Any, Literal, TypeAlias
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import check_folder
+from irkit.models.xtr import load_xtr
 
 Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
 
 def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust_remote_code: bool) -> Any:
-    """Load a model folder with the class ``kind`` of sentence-transformers.
+    """Load a model folder with the class ``kind`` of sentence-transformers, or as XTR.
 
     Only files of the folder are used; nothing is asked of the network. Weights are safetensors, or pickles
     read by torch's ``weights_only`` unpickler, which builds tensors and nothing else.
@@ -36,7 +37,8 @@ def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust
     }
     try:
         with _quiet():
-            loaded = getattr(sentence_transformers, kind)(str(model.path), **options)
+            load = load_xtr if kind == "XTR" else getattr(sentence_transformers, kind)
+            loaded = load(str(model.path), **options)
     except (
         Exception
     ) as error:  # torch, transformers, tokenizers and safetensors each raise what they like over a bad folder
@@ -50,22 +52,49 @@ def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust
     return loaded
 
 
-def limit_length(loaded: Any, wanted: int | None, name: str) -> None:
+def limit_length(loaded: Any, wanted: int | None, name: str, *, documents_only: bool = False) -> None:
     """Have a loaded model truncate texts to ``wanted`` tokens; None leaves its own limit.
+
+    Args:
+        loaded: of sentence-transformers.
+        wanted: the limit.
+        name: the model's, for the error message.
+        documents_only: leave queries alone, and let documents be as long as the model has positions for: the lengths
+            that a ColBERT checkpoint states are those of its training, and its queries are filled up to theirs.
 
     Raises:
         ConfigError: when that is more than the model's own limit.
     """
-    own = loaded.max_seq_length
     if wanted is None:
         return
+    own = (positions(loaded) if documents_only else None) or loaded.max_seq_length
     if own is not None and wanted > own:
         message, hint = (
             f"max_length {wanted} is more than the model's {own} tokens",
             f"leave it out, or take at most {own}",
         )
         raise ConfigError.of(message, where=name, hint=hint)
-    loaded.max_seq_length = wanted
+    if documents_only:
+        loaded[0].document_length = wanted
+    else:
+        loaded.max_seq_length = wanted
+
+
+def positions(loaded: Any) -> int | None:
+    """Return for how many tokens a loaded model has positions; None where nothing says so, as with T5's relative ones.
+
+    RoBERTa and its kin count positions from behind the padding token's on, so their first few are never used.
+    """
+    transformer = loaded.transformers_model
+    most = getattr(getattr(transformer, "config", None), "max_position_embeddings", None)
+    if not isinstance(most, int) or most <= 0:
+        return None
+    unused = (
+        module.padding_idx + 1
+        for name, module in transformer.named_modules()
+        if name.endswith("position_embeddings") and getattr(module, "padding_idx", None) is not None
+    )
+    return most - next(unused, 0)
 
 
 @contextmanager

@@ -74,6 +74,18 @@ def identify(name: str, base: Path | None = None) -> str:
     return f"hub:{repo}@{path.name if path else commit_of(repo, revision)}"
 
 
+def find(name: str, base: Path | None = None) -> Path | None:
+    """Return where a model lies on this machine; None when it would have to be downloaded. Asks no network.
+
+    Raises:
+        ModelError: as :func:`resolve`.
+    """
+    entry = catalogue().get(name)
+    if (entry and entry.wheel) or (not entry and _local(name, base)):
+        return resolve(name, base).path
+    return cached_snapshot(*_hub_id(name, entry))
+
+
 def _with(entry: Entry, path: Path, fingerprint: str) -> ResolvedModel:
     return ResolvedModel(entry.name, path, fingerprint, entry.licence, entry.source, entry.prompts)
 

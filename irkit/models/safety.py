@@ -15,6 +15,8 @@ from typing import Any
 
 from irkit.core.errors import ModelError, Problem
 
+_READ_AS_OWN = {"pylate.models.Dense.Dense"}
+"""Classes of other libraries for which sentence-transformers takes one of its own; their code is never imported."""
 _ACTIVATIONS = ("activation_fn", "activation_function", "sbert_ce_default_activation_function")
 
 
@@ -36,33 +38,30 @@ def check_folder(folder: Path, *, trust_remote_code: bool) -> None:
         raise ModelError(*problems)
 
 
-def model_type(folder: Path) -> str:
-    """Return what a folder holds: SentenceTransformer, MultiVectorEncoder, CrossEncoder or SparseEncoder.
+def read_json(file: Path, default: Any = None) -> Any:
+    """Read a JSON file; ``default``, or {} unless given, where there is none.
 
     Raises:
-        ModelError: when a JSON file cannot be read.
+        ModelError: when it cannot be read.
     """
-    said = _json(folder / "config_sentence_transformers.json").get("model_type")
-    if said:
-        return "MultiVectorEncoder" if said == "ColBERT" else str(said)
-    architectures = _json(folder / "config.json").get("architectures") or []
-    if "HF_ColBERT" in architectures:
-        return "MultiVectorEncoder"
-    if (
-        any(str(name).endswith("ForSequenceClassification") for name in architectures)
-        and not (folder / "modules.json").exists()
-    ):
-        return "CrossEncoder"
-    return "SentenceTransformer"
+    if not file.is_file():
+        return {} if default is None else default
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ModelError.of(
+            f"the file cannot be read: {error}", where=str(file), hint="fetch the model again"
+        ) from error
 
 
 def _references(folder: Path) -> Iterator[tuple[Path, str]]:
     modules = folder / "modules.json"
-    for module in _json(modules, default=[]):
-        if not str(module.get("type", "")).startswith("sentence_transformers."):
-            yield modules, str(module.get("type"))
+    for module in read_json(modules, default=[]):
+        kind = str(module.get("type", ""))
+        if not kind.startswith("sentence_transformers.") and kind not in _READ_AS_OWN:
+            yield modules, kind
     for file in sorted(folder.rglob("config*.json")):
-        for key, value in _items(_json(file)):
+        for key, value in _items(read_json(file)):
             if key in _ACTIVATIONS and isinstance(value, str) and not value.startswith("torch.nn."):
                 yield file, value
 
@@ -72,14 +71,3 @@ def _items(value: Any) -> Iterator[tuple[str, Any]]:
         for key, item in value.items():
             yield key, item
             yield from _items(item)
-
-
-def _json(file: Path, default: Any = None) -> Any:
-    if not file.is_file():
-        return {} if default is None else default
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ModelError.of(
-            f"the file cannot be read: {error}", where=str(file), hint="fetch the model again"
-        ) from error

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from irkit.core.errors import ModelError
 from irkit.models.batching import Layout, Runner
 from irkit.models.device import pick_device
+from irkit.models.kinds import model_type
 from irkit.models.loading import Dtype, limit_length, load_model
 from irkit.models.resolve import ResolvedModel
-from irkit.models.safety import model_type
 
 
 class PairScorer:

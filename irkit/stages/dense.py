@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-import numpy as np
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Retriever
-from irkit.stages.encoding import EncoderOptions, encode_documents
+from irkit.stages.encoding import EncoderOptions
 from irkit.stages.faiss_index import (
     FaissIndex,
     HnswOptions,
@@ -22,18 +19,20 @@ from irkit.stages.faiss_index import (
     build_spec,
     faiss_identity,
 )
+from irkit.stages.sentence_vectors import is_cosine, open_vectors, scaled, vectors_recipe
 from irkit.stages.vector_index import Flat, VectorIndex
 from irkit.store import Build, Recipe
 
 if TYPE_CHECKING:
-    from irkit.models.encoder import Encoder, Vectors
+    from irkit.models.encoder import Vectors
+    from irkit.models.opening import TextEncoder
 
 
 @dataclass(frozen=True)
 class DenseState:
     """What ``prepare`` opens: the encoder for the queries, and the index over the documents."""
 
-    encoder: Encoder
+    encoder: TextEncoder
     index: VectorIndex
     cosine: bool
 
@@ -71,55 +70,33 @@ class Dense(Retriever, EncoderOptions):
             DependencyError: when the index needs faiss and it is missing.
         """
         encoder = self.load_encoder(context)
-        cosine = (self.similarity or encoder.similarity) == "cosine"
-        recipe = self._vectors(context)
-        kept = context.artifact(recipe, lambda build: self._encode(build, context, encoder, cosine))
-        vectors = np.load(kept.file("vectors.npy"), mmap_mode="r", allow_pickle=False)
+        vectors = open_vectors(self, context, encoder, self.similarity)
         index: VectorIndex
         if self.index == "flat":
             index = flat = Flat(vectors, device=encoder.device, threads=context.runtime.threads)
             context.notes["index"] = f"flat, exact, by {flat.library}"
         else:
-            file = context.artifact(self._index(recipe), lambda build: self._build(build, vectors)).file(
-                "index.faiss"
-            )
+            file = context.artifact(
+                self._index(self._vectors(context)), lambda build: self._build(build, vectors)
+            ).file("index.faiss")
             index = FaissIndex(
                 vectors, file, threads=context.runtime.threads, hnsw=self.hnsw, ivf_pq=self.ivf_pq
             )
             context.notes["index"] = f"{self.index}, approximate, by faiss"
-        return DenseState(encoder, index, cosine)
+        return DenseState(encoder, index, is_cosine(encoder, self.similarity))
 
     def search(self, queries: Queries, depth: int, state: DenseState) -> Rankings:
         """Return the best ``depth`` documents of every query."""
         if len(state.index.vectors) == 0:
             return Rankings.empty(len(queries))
-        return state.index.search(_scaled(state.encoder.vectors(queries.text, "query"), state.cosine), depth)
+        return state.index.search(scaled(state.encoder.vectors(queries.text, "query"), state.cosine), depth)
 
     def _vectors(self, context: Context) -> Recipe:
-        return Recipe("vectors", {**self.documents_spec(context), "similarity": self.similarity})
+        return vectors_recipe(self, context, self.similarity)
 
     def _index(self, vectors: Recipe) -> Recipe:
         spec = build_spec(_approximate(self.index), self.hnsw, self.ivf_pq)
         return Recipe("faiss", {"vectors": vectors.key, **faiss_identity(), **spec})
-
-    def _encode(self, build: Build, context: Context, encoder: Encoder, cosine: bool) -> dict[str, Any]:
-        def write(texts: Any, path: Path) -> None:
-            with path.open("wb") as file:
-                np.save(file, _scaled(encoder.vectors(texts, "document"), cosine), allow_pickle=False)
-
-        shards = encode_documents(context, build, "encoding documents", write)
-        shape = (len(context.collection.docs), encoder.dim)
-        if shape[0] == 0:
-            np.save(build.path("vectors.npy"), np.zeros(shape, np.float32), allow_pickle=False)
-            return {"documents": 0, "dim": shape[1]}
-        out = np.lib.format.open_memmap(build.path("vectors.npy"), mode="w+", dtype=np.float32, shape=shape)
-        row = 0
-        for shard in shards:
-            part = np.load(shard, allow_pickle=False)
-            out[row : row + len(part)] = part
-            row += len(part)
-        out.flush()
-        return {"documents": shape[0], "dim": shape[1], **context.notes}
 
     def _build(self, build: Build, vectors: Vectors) -> dict[str, Any]:
         build_index(vectors, _approximate(self.index), self.hnsw, self.ivf_pq, build.path("index.faiss"))
@@ -128,9 +105,3 @@ class Dense(Retriever, EncoderOptions):
 
 def _approximate(index: str) -> Literal["hnsw", "ivf-pq"]:
     return "hnsw" if index == "hnsw" else "ivf-pq"
-
-
-def _scaled(vectors: Vectors, cosine: bool) -> Vectors:
-    from irkit.models.encoder import unit
-
-    return unit(vectors) if cosine else vectors

@@ -17,9 +17,9 @@ from irkit.pipeline.stage import EXECUTION
 from irkit.store import Build
 
 if TYPE_CHECKING:
-    from irkit.models.encoder import Encoder
+    from irkit.models.opening import TextEncoder
 
-ENCODING = 1
+ENCODING = 2
 """Of the vectors and tokens in the store: counts up when documents come to be encoded or written otherwise."""
 
 SHARD = 512
@@ -72,17 +72,17 @@ class EncoderOptions(BaseModel):
             "trust_remote_code": self.trust_remote_code,
         }
 
-    def load_encoder(self, context: Context) -> Encoder:
+    def load_encoder(self, context: Context) -> TextEncoder:
         """Load the encoder, downloading the model where that is needed.
 
         Raises:
             ModelError: when there is no such model, or it cannot be loaded.
             ConfigError: when the device is not there, or ``max_length`` is more than the model's.
         """
-        from irkit.models.encoder import Encoder
+        from irkit.models.opening import open_encoder
 
         use_threads(context.runtime.threads)
-        return Encoder(
+        return open_encoder(
             resolve(self.model, context.workspace),
             dtype=self.dtype,
             max_length=self.max_length,
@@ -113,14 +113,29 @@ def encode_documents(
         write: encodes some texts and writes the file or folder of their shard.
     """
     docs = context.collection.docs
-    ranges = [range(start, min(start + SHARD, len(docs))) for start in range(0, len(docs), SHARD)]
+    return document_shards(context, build, label, lambda codes, path: write(docs.texts(codes), path))
+
+
+def document_shards(
+    context: Context, build: Build, label: str, write: Callable[[range, Path], None]
+) -> list[Path]:
+    """Work through a collection's documents, in the order of their codes, and return the shards in that order.
+
+    Args:
+        context: the collection, and where to show progress.
+        build: the artifact under way; shards that an interrupted build finished are kept.
+        label: what the progress bar says.
+        write: writes the file or folder of the shard of these documents.
+    """
+    count = len(context.collection.docs)
+    ranges = [range(start, min(start + SHARD, count)) for start in range(0, count, SHARD)]
     names = [f"{part.start:010d}-{part.stop:010d}" for part in ranges]
     done = sum(len(part) for part, name in zip(ranges, names, strict=True) if build.has_shard(name))
     shards: list[Path] = []
-    with context.progress.task(label, len(docs), done) as advance:
+    with context.progress.task(label, count, done) as advance:
         for part, name in zip(ranges, names, strict=True):
             fresh = not build.has_shard(name)
-            shards.append(build.shard(name, lambda path, part=part: write(docs.texts(part), path)))  # type: ignore[misc]
+            shards.append(build.shard(name, lambda path, part=part: write(part, path)))  # type: ignore[misc]
             if fresh:
                 advance(len(part))
     return shards

@@ -17,10 +17,15 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("bm25", {"k": 5}, {"threads": 3}),
     ("dense", {"model": "minilm", "k": 5}, {"batch_size": 3}),
     ("maxsim", {"model": "minilm", "k": 5}, {"batch_size": 3}),
+    ("muvera", {"model": "minilm", "k": 5}, {"batch_size": 3}),
+    ("xtr", {"model": "minilm", "k": 5}, {"batch_size": 3}),
+    ("colberter", {"model": "minilm", "k": 5}, {"batch_size": 3}),
 ]
 ELSEWHERE = {"cross-encoder"}
 """Needs a model that does not come with the tests' packages; tests/unit/stages makes a tiny one."""
-MARKS = {"bm25": [pytest.mark.java], "dense": [pytest.mark.model], "maxsim": [pytest.mark.model]}
+MARKS = {"bm25": [pytest.mark.java]} | {
+    name: [pytest.mark.model] for name, options, _ in CASES if options.get("model") == "minilm"
+}
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
     expected = {
         "README.md": ["sh", "yaml", "sh", "python", "python", "toml"],
         "docs/architecture.md": [],
+        "docs/multi-vector.md": ["yaml", "yaml"],
         "CONTRIBUTING.md": ["sh"],
         "indexes/README.md": [""],
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,6 +97,129 @@ def tiny_classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A classifier with three outputs."""
     folder = tmp_path_factory.mktemp("classifier")
     _backbone(folder, 4, labels=3)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_xtr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An XTR checkpoint as ``google/xtr-base-en`` is published: T5 1.1 of 32 dimensions, projected to 16."""
+    import torch
+    from transformers import T5Config, T5EncoderModel, T5Tokenizer
+
+    folder = tmp_path_factory.mktemp("xtr")
+    pieces = [f"▁{word}" for word in WORDS] + ["▁", *",.-", *"abcdefghijklmnopqrstuvwxyz"]
+    vocabulary = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
+    vocabulary += [(piece, -1.0 if len(piece) > 1 else -4.0) for piece in pieces]
+    T5Tokenizer(vocab=vocabulary, extra_ids=0, model_max_length=512).save_pretrained(folder)
+    torch.manual_seed(5)
+    config = T5Config(
+        vocab_size=len(vocabulary),
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        initializer_factor=3.0,
+    )
+    T5EncoderModel(config).save_pretrained(folder)
+    (folder / "2_Dense").mkdir()
+    shape = {"in_features": 32, "out_features": 16, "bias": False}
+    activation = {"activation_function": "torch.nn.modules.linear.Identity"}
+    (folder / "2_Dense" / "config.json").write_text(json.dumps(shape | activation))
+    torch.save({"linear.weight": torch.randn(16, 32)}, folder / "2_Dense" / "pytorch_model.bin")
+    return folder
+
+
+def _colbert_backbone(folder: Path, added: Sequence[str] = ()) -> None:
+    """Save a BERT with BERT's own tokeniser, which knows WORDS, some pieces, punctuation and unused tokens."""
+    import torch
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "[unused0]", "[unused1]", *string.punctuation]
+    vocabulary += [*WORDS, "##s", "##ing", "##ed"]
+    tokeniser = BertTokenizer(vocab={word: i for i, word in enumerate(vocabulary)}, model_max_length=64)
+    tokeniser.add_tokens(list(added))
+    tokeniser.save_pretrained(folder)
+    torch.manual_seed(6)
+    config = BertConfig(
+        vocab_size=len(tokeniser),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+    )
+    BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_stanford(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ColBERT checkpoint as ``colbert-ir/colbertv2.0`` is published; documents of at most 20 tokens, 16 dimensions."""
+    import torch
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("stanford")
+    _colbert_backbone(folder)
+    weights = {f"bert.{name}": value for name, value in load_file(folder / "model.safetensors").items()}
+    weights["linear.weight"] = torch.randn(16, 32)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"architectures": ["HF_ColBERT"]}))
+    metadata = {
+        "query_token_id": "[unused0]",
+        "doc_token_id": "[unused1]",
+        "query_token": "[Q]",
+        "doc_token": "[D]",
+        "dim": 16,
+        "similarity": "cosine",
+        "mask_punctuation": True,
+        "attend_to_mask_tokens": False,
+        "query_maxlen": 32,
+        "doc_maxlen": 20,
+    }
+    (folder / "artifact.metadata").write_text(json.dumps(metadata))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_pylate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A ColBERT checkpoint as PyLate saves it, such as ``lightonai/GTE-ModernColBERT-v1``; documents of at most 20 tokens."""
+    import torch
+    from safetensors.torch import save_file
+
+    folder = tmp_path_factory.mktemp("pylate")
+    _colbert_backbone(folder, ["[Q] ", "[D] "])
+    (folder / "1_Dense").mkdir()
+    save_file({"linear.weight": torch.randn(16, 32)}, folder / "1_Dense" / "model.safetensors")
+    modules = [("", "sentence_transformers.models.Transformer"), ("1_Dense", "pylate.models.Dense.Dense")]
+    files: dict[str, object] = {
+        "modules.json": [
+            {"idx": i, "name": str(i), "path": path, "type": kind} for i, (path, kind) in enumerate(modules)
+        ],
+        "1_Dense/config.json": {
+            "in_features": 32,
+            "out_features": 16,
+            "bias": False,
+            "activation_function": "torch.nn.modules.linear.Identity",
+        },
+        "sentence_bert_config.json": {"max_seq_length": 19, "do_lower_case": False},
+        "config_sentence_transformers.json": {
+            "model_type": "ColBERT",
+            "prompts": {"query": "", "document": ""},
+            "default_prompt_name": None,
+            "similarity_fn_name": "MaxSim",
+            "query_prefix": "[Q] ",
+            "document_prefix": "[D] ",
+            "query_length": 32,
+            "document_length": 20,
+            "attend_to_expansion_tokens": False,
+            "skiplist_words": list(string.punctuation),
+        },
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
     return folder
 
 

@@ -17,7 +17,7 @@ from irkit.stages.rerank.depth import rerank
 from irkit.store import Recipe
 
 if TYPE_CHECKING:
-    from irkit.models.encoder import Encoder
+    from irkit.models.opening import TextEncoder
     from irkit.stages.multivector.scoring import MaxSimScorer
 
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class MaxSimState:
     """What ``prepare`` opens: the encoder for the queries, and the scorer over the documents' token vectors."""
 
-    encoder: Encoder
+    encoder: TextEncoder
     tokens: Tokens
     scorer: MaxSimScorer
 
@@ -66,15 +66,19 @@ class MaxSim(Stage, LateInteraction):
 
         encoder = self.load_encoder(context)
         tokens = self.open_tokens(context, encoder)
-        return MaxSimState(encoder, tokens, MaxSimScorer(tokens, encoder.device))
+        return MaxSimState(encoder, tokens, MaxSimScorer(tokens, encoder.device, context.runtime.threads))
 
     def run(self, batch: Batch, state: MaxSimState) -> Rankings:
         """Rerank the upstream's documents, or search all."""
         queries = batch.queries
         tokens = self.query_tokens(state.encoder, state.tokens, queries.text)
         if batch.upstream:
+            first = batch.rankings if self.depth is None else batch.rankings.top(self.depth)
+            scores = state.scorer.rescore_all(tokens, first)
             return rerank(
-                batch.rankings, self.depth, lambda query, docs: state.scorer.rescore(tokens[query], docs)
+                batch.rankings,
+                self.depth,
+                lambda query, _: scores[first.offsets[query] : first.offsets[query + 1]],
             )
         found = state.scorer.search(tokens, self.k + queries.max_excluded)
         return found.without(queries.exclude).top(self.k)

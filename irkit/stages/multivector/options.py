@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from irkit.models.ragged import Ragged
 from irkit.pipeline.context import Context
+from irkit.pipeline.stage import EXECUTION
 from irkit.stages.encoding import EncoderOptions
-from irkit.stages.multivector.tokens import Tokens, build_tokens, tokens_recipe
-from irkit.store import Recipe
+from irkit.stages.multivector.encoded import Encoding, Kept, build_tokens, tokens_recipe
+from irkit.stages.multivector.tokens import Tokens
+from irkit.store import Build, Recipe
 
 if TYPE_CHECKING:
-    from irkit.models.encoder import Encoder
+    from irkit.models.opening import TextEncoder
+
+_KEEP = 0.6
 
 
 class TokenOptions(BaseModel):
@@ -27,13 +32,21 @@ class TokenOptions(BaseModel):
     words: bool = False
     """Merge the tokens of a document that are pieces of one whole word, wherever it occurs (ColBERTer's bag of whole words)."""
     prune: Literal["stop-words", "attention"] | None = None
-    """Drop the tokens of stop words, or those that the model's last layer attends to least."""
-    keep: float = 0.6
+    """Drop the tokens of English stop words and punctuation, or those that the model's last layer attends to least."""
+    keep: float = Field(default=_KEEP, gt=0, le=1)
     """With ``prune: attention``, the share of a document's tokens that stays."""
     pool: PositiveInt = 1
     """Merge similar tokens of a document (Ward's clusters) until one in so many is left."""
     codec: Literal["float16", "int8", "residual-1", "residual-2", "residual-4"] = "float16"
     """How vectors are kept: as they are, as a byte a dimension, or as the nearest centroid and 1, 2 or 4 bits a dimension."""
+
+    @model_validator(mode="after")
+    def _keep_needs_attention(self) -> Self:
+        if self.keep != _KEEP and self.prune != "attention":
+            raise ValueError(
+                "keep says how much attention pruning leaves: add prune: attention, or leave keep out"
+            )
+        return self
 
 
 class LateInteraction(EncoderOptions):
@@ -45,18 +58,60 @@ class LateInteraction(EncoderOptions):
 
     Unless given, a bi-encoder's do not (they match everything a little), and a MultiVectorEncoder decides itself.
     """
+    keep_raw: bool = Field(default=True, json_schema_extra=dict(EXECUTION))
+    """Where ``tokens`` reduces them: keep the encoder's own vectors too, so that another reduction need not encode again.
+
+    Without them nothing of that size is ever written, and the sample from which the reduction learns is encoded twice.
+    """
 
     def token_recipes(self, context: Context) -> list[Recipe]:
         """Return the recipes of the artifacts behind the documents' tokens; the last is the one that is read."""
-        return [tokens_recipe(self, context)]
+        raw = tokens_recipe(self, context, salience=self.tokens.prune == "attention")
+        if self.tokens == TokenOptions():
+            return [raw]
+        reduced = Recipe("token-store", {"tokens": raw.key, **reduction_spec(self.tokens)})
+        return [raw, reduced] if self.keep_raw else [reduced]
 
-    def open_tokens(self, context: Context, encoder: Encoder) -> Tokens:
-        """Open the documents' tokens, and make them where the store lacks them."""
-        (recipe,) = self.token_recipes(context)
-        return Tokens.open(context.artifact(recipe, lambda build: build_tokens(build, context, encoder)))
+    def open_tokens(self, context: Context, encoder: TextEncoder) -> Tokens:
+        """Open the documents' tokens, and make them where the store lacks them.
 
-    def query_tokens(self, encoder: Encoder, tokens: Tokens, texts: Sequence[str]) -> Ragged:
-        """Encode queries and bring them into the space of the documents' tokens."""
+        Raises:
+            ConfigError: when the encoder cannot give what ``tokens`` asks for.
+            ModelError: when a reduction needs words or attention, and the model tells none.
+        """
+        from irkit.stages.multivector.reduce import build_store, check_options
+
+        check_options(self.tokens, encoder.token_dim, encoder.name)
+        salience = self.tokens.prune == "attention"
+        raw = tokens_recipe(self, context, salience=salience)
+        *_, wanted = self.token_recipes(context)
+
+        def encode(build: Build) -> dict[str, Any]:
+            return build_tokens(build, context, encoder, salience=salience)
+
+        def reduce(build: Build) -> dict[str, Any]:
+            if self.tokens.words or self.tokens.prune == "stop-words":
+                encoder.tokens(["word"], "document", words=True)  # fails now, not after hours of encoding
+            kept = context.artifact(raw, encode) if self.keep_raw else context.store.find(raw)
+            source = Encoding(context, encoder, salience=salience) if kept is None else Kept(kept)
+            return build_store(build, context, self.tokens, source, encoder.token_dim)
+
+        return Tokens.open(context.artifact(wanted, encode if wanted.key == raw.key else reduce))
+
+    def query_tokens(
+        self, encoder: TextEncoder, tokens: Tokens, texts: Sequence[str], *, words: bool = False
+    ) -> Ragged:
+        """Encode queries and bring them into the space of the documents' tokens; with ``words``, also say their words."""
         wanted = self.query_special_tokens
         special = encoder.multi_vector if wanted is None else wanted
-        return tokens.project(encoder.tokens(texts, "query", special=special))
+        return tokens.project(encoder.tokens(texts, "query", special=special, words=words))
+
+
+def reduction_spec(options: TokenOptions) -> dict[str, Any]:
+    """Return what decides a reduction besides the vectors that it starts from."""
+    from irkit.stages.multivector.reduce import REDUCTION
+
+    spec: dict[str, Any] = {"reduction": REDUCTION, **options.model_dump(mode="json")}
+    if options.pool > 1:
+        spec["scipy"] = ".".join(version("scipy").split(".")[:2])
+    return spec

@@ -2,38 +2,59 @@
 
 Score(q, d) = sum over query tokens i of max over document tokens j of <q_i, d_j> (Khattab and Zaharia 2020, "ColBERT", eq. 3).
 
-Nothing is padded with zeros: a padded token that scores 0 would beat real, negative similarities. Where
-documents of unequal length share a block, a shorter one repeats its own first token, which changes no
-maximum.
+Nothing is padded with zeros: a padded token that scores 0 would beat real, negative similarities.
+
+**Found in float32, settled in float64.** Float32 products say which document token wins for each query token. Only the winners'
+products are computed in float64, and those of all tokens that the error bound of float32 cannot tell from the winner.
 
 Floating-point sums depend on the order of addition, and so on block sizes and threads. Here they do not:
 document vectors are float16, that is multiples of 2^-24; query vectors are rounded to multiples of 2^-20 (an
 error of at most 2^-21 a coordinate); so all products are multiples of 2^-44. By the Cauchy-Schwarz
 inequality no partial sum of a dot product of unit vectors exceeds 1 + 2^-9, and no score of up to 255 query
 tokens exceeds 2^8: every intermediate result has at most 53 bits and float64 holds it exactly, in any order.
-The score is rounded once, to float32. For vectors that are not of unit length, or longer queries, the
-float64 sums may differ in their last bits between block sizes; after rounding to float32 that shows in about
-one score in ten million.
+The score is rounded once, to float32. For vectors that are not of unit length, or longer queries, sums may round. On the CPU
+they are taken in one fixed order, so the score is the same on every machine still; another device may add in another order,
+which shows in the last bit of about one float32 score in ten million.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.core.rankings import CodeArray, Rankings, ScoreArray
-from irkit.models.ragged import Ragged
+from irkit.core.rankings import CodeArray, IntArray, Rankings, ScoreArray, offsets_of
+from irkit.models.ragged import Ragged, groups
+from irkit.stages.multivector.grid import on_grid
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.vector_index import best
 
-_GRID = 2.0**20
-_TOKENS = 1 << 14
-"""Document tokens in a block."""
-_CELLS = 1 << 24
-"""Similarities in a block: 64 MB in float32."""
+_TOGETHER = 1 << 14
+"""Query tokens that share a pass over the documents."""
+_MARGIN = 4096
+"""Candidates beyond twice the depth that are kept before the list is cut."""
+
+
+class Engine(Protocol):
+    """What computes, on one device. Query vectors come on the grid (multiples of 2^-20, in float32).
+
+    A document without tokens scores ``-longest`` for every query token; a query without tokens scores 0.
+    """
+
+    def exact(self, queries: Ragged, offsets: IntArray, docs: CodeArray) -> ScoreArray:
+        """Return the exact scores of each query with its documents: query ``q`` owns ``docs[offsets[q]:offsets[q + 1]]``."""
+        ...
+
+    def scan(self, queries: Ragged) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield approximate scores of all documents, a few documents at a time, in ascending order.
+
+        Yields:
+            the first document's code, and ``float32[Q, n]`` of the n documents from it on, each within
+            :func:`score_error` of the exact score.
+        """
+        ...
 
 
 class MaxSimScorer:
@@ -43,124 +64,143 @@ class MaxSimScorer:
     where ``longest`` is the greatest norm of a token vector (1 for unit vectors).
     """
 
-    def __init__(self, tokens: Tokens, device: str = "cpu", block: int = _TOKENS) -> None:
+    def __init__(
+        self, tokens: Tokens, device: str = "cpu", threads: int = 1, block: int | None = None
+    ) -> None:
         """Open the scorer.
 
         Args:
             tokens: the documents.
-            device: the torch device that computes; one without float64 (MPS) leaves the exact part to the
-                CPU.
+            device: the torch device that computes.
+            threads: CPU threads, of which each scores documents of its own; changes no result.
             block: document tokens in a block; changes no result.
         """
         self._tokens = tokens
-        self._device = device
-        self._exact_device = "cpu" if device.startswith("mps") else device
-        self._block = block
+        self._engine = _engine(tokens, device, threads, block)
 
     def rescore(self, query: NDArray[np.float32], docs: CodeArray) -> ScoreArray:
         """Return the exact scores of one query (``float32[Tq, dim]``) and some documents, ``float32[len(docs)]``."""
-        import torch
+        one = Ragged(np.array([0, len(query)]), on_grid(query).astype(np.float32))
+        return self._engine.exact(one, np.array([0, len(docs)]), docs)
 
-        out = np.full(len(docs), self._floor(len(query)), np.float64)
-        asked = torch.from_numpy(_on_grid(query)).to(self._exact_device)
-        for at, vectors in self._blocks(docs, self._block):
-            block = torch.from_numpy(vectors).to(self._exact_device).double()
-            out[at] = _maxima(asked, block).sum(dim=0).cpu().numpy()
-        return out.astype(np.float32)
+    def rescore_all(self, queries: Ragged, rankings: Rankings) -> ScoreArray:
+        """Return the exact score of every hit, ``float32[n]``, aligned with ``rankings.doc``.
+
+        Args:
+            queries: as many as the rankings have.
+            rankings: the candidates.
+
+        Raises:
+            ValueError: when the numbers of queries differ.
+        """
+        if len(queries) != len(rankings):
+            raise ValueError(f"{len(queries)} queries do not fit rankings of {len(rankings)}")
+        return self._engine.exact(_snap(queries), rankings.offsets, rankings.doc)
 
     def search(self, queries: Ragged, depth: int) -> Rankings:
         """Return exactly the best ``depth`` documents of every query, looking at every document.
 
-        A float32 pass finds the documents that can be among the best, by its error bound; these are rescored
-        exactly.
+        One pass in float32 for many queries finds the documents that can be among the best, by its error bound;
+        these get their exact scores.
         """
-        total = len(self._tokens)
-        depth = min(depth, total)
+        depth = min(depth, len(self._tokens))
         if depth == 0:
-            return Rankings.empty(len(queries.offsets) - 1)
-        codes, scores = [], []
-        for query, near in self._approximate(queries):
-            threshold = np.partition(near, total - depth)[total - depth] - 2.0 * self._error(query)
-            there = np.flatnonzero(near >= threshold)
-            found, exact = best(there, self.rescore(query, there.astype(np.int32)), depth)
-            codes.append(found)
-            scores.append(exact)
-        return Rankings.from_lists(codes, scores)
+            return Rankings.empty(len(queries))
+        parts = [
+            self._search(_part(queries, first, last), depth)
+            for first, last in groups(queries.offsets, _TOGETHER)
+        ]
+        return Rankings.concat(parts)
 
-    # -- inside --------------------------------------------------------------------------------------------
+    def _search(self, queries: Ragged, depth: int) -> Rankings:
+        asked = _snap(queries)
+        lists = [
+            Shortlist(depth, score_error(asked[number], self._tokens.longest)) for number in range(len(asked))
+        ]
+        for first, near in self._engine.scan(asked):
+            for shortlist, scores in zip(lists, near, strict=True):
+                shortlist.add(first, scores)
+        docs = [shortlist.documents() for shortlist in lists]
+        offsets = offsets_of([len(each) for each in docs])
+        scores = self._engine.exact(asked, offsets, np.concatenate(docs))
+        found = [
+            best(each.astype(np.int64), scores[start:stop], depth)
+            for each, start, stop in zip(docs, offsets[:-1], offsets[1:], strict=True)
+        ]
+        return Rankings.from_lists([codes for codes, _ in found], [values for _, values in found])
 
-    def _approximate(self, queries: Ragged) -> Iterator[tuple[NDArray[np.float32], NDArray[np.float32]]]:
-        """Yield each query and its float32 scores of all documents. Some queries at a time share a pass over the documents."""
-        import torch
 
-        total = len(self._tokens)
-        docs = np.arange(total, dtype=np.int32)
-        for first, last in _groups(
-            queries.offsets, max(1, _CELLS // self._block), max(1, (1 << 26) // max(1, total))
-        ):
-            start, stop = queries.offsets[first], queries.offsets[last]
-            lengths = np.diff(queries.offsets[first : last + 1])
-            asked = torch.from_numpy(queries.vectors[start:stop]).to(self._device)
-            member = torch.from_numpy(np.repeat(np.arange(last - first), lengths)).to(self._device)
-            scores = np.repeat(self._floor(lengths)[:, None], total, axis=1).astype(np.float32)
-            for at, vectors in self._blocks(docs, self._block):
-                maxima = _maxima(asked, torch.from_numpy(vectors).to(self._device).float())
-                sums = torch.zeros((last - first, len(at)), device=self._device).index_add_(0, member, maxima)
-                scores[:, at] = sums.cpu().numpy()
-            for row in range(last - first):
-                yield queries[first + row], scores[row]
+class Shortlist:
+    """The documents that can be among the best ``depth`` of one query, as far as approximate scores say."""
 
-    def _blocks(self, docs: CodeArray, size: int) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
-        """Yield positions in ``docs`` and their vectors ``float16[B, L, dim]``; documents of similar length go together."""
-        lengths = self._tokens.lengths[docs]
-        order = np.argsort(lengths, kind="stable")
-        order = order[lengths[order] > 0]
-        start = 0
-        while start < len(order):
-            stop = start + max(1, size // int(lengths[order[start]]))
-            while (
-                stop > start + 1
-                and (min(stop, len(order)) - start) * lengths[order[min(stop, len(order)) - 1]] > size
-            ):
-                stop = start + max(1, (min(stop, len(order)) - start) * 3 // 4)
-            at = order[start:stop]
-            column = np.arange(lengths[at[-1]])
-            rows = self._tokens.offsets[docs[at]][:, None] + np.where(
-                column < lengths[at][:, None], column, 0
-            )
-            yield at, self._tokens.take(rows)
-            start = stop
+    def __init__(self, depth: int, error: float) -> None:
+        """Start empty.
 
-    def _floor(self, query_tokens: Any) -> Any:
-        return -self._tokens.longest * np.asarray(query_tokens, dtype=np.float64)
-
-    def _error(self, query: NDArray[np.float32]) -> float:
-        """Bound the error of a float32 score: of each dot product, of their sum, and of putting the query on
-        the grid.
-
-        gamma_n = n u / (1 - n u) bounds a sum of n products in any order (Higham 2002, section 3.1); twice for its own rounding.
+        Args:
+            depth: how many documents are wanted.
+            error: how far an approximate score may be from the exact one.
         """
-        steps = (query.shape[1] + len(query) + 4) * 2.0**-24
-        norms = np.sqrt(np.square(query, dtype=np.float64).sum(axis=1)).sum()
-        grid = len(query) * 0.5 / _GRID * query.shape[1] ** 0.5
-        return float(2.0 * self._tokens.longest * (norms * steps / (1.0 - steps) + grid))
+        self._depth, self._error = depth, error
+        self._threshold = np.float64(-np.inf)
+        self._docs: list[NDArray[np.int64]] = []
+        self._near: list[NDArray[np.float32]] = []
+        self._size = 0
+
+    def add(self, first: int, near: NDArray[np.float32]) -> None:
+        """Look at the documents from the code ``first`` on, with their approximate scores."""
+        there = np.flatnonzero(near >= self._threshold)
+        self._docs.append(there + first)
+        self._near.append(near[there])
+        self._size += len(there)
+        if self._size > 2 * self._depth + _MARGIN:
+            self._cut()
+
+    def documents(self) -> CodeArray:
+        """Return the codes, ascending."""
+        self._cut()
+        return self._docs[0].astype(np.int32)
+
+    def _cut(self) -> None:
+        """Drop the documents that are worse than ``depth`` others, however the errors fall."""
+        docs, near = np.concatenate(self._docs), np.concatenate(self._near)
+        if len(near) > self._depth:
+            last = len(near) - self._depth
+            self._threshold = np.partition(near, last)[last].astype(np.float64) - 2.0 * self._error
+            keep = near >= self._threshold
+            docs, near = docs[keep], near[keep]
+        self._docs, self._near, self._size = [docs], [near], len(docs)
 
 
-def _on_grid(query: NDArray[np.float32]) -> NDArray[np.float64]:
-    return np.round(query.astype(np.float64) * _GRID) / _GRID
+def score_error(query: NDArray[np.float32], longest: float) -> float:
+    """Bound the error of an approximate score: of its float32 products, of their sum, and of rounding the exact score.
+
+    gamma_n = n u / (1 - n u) bounds a sum of n products in any order (Higham, Accuracy and Stability of Numerical Algorithms,
+    2nd ed., section 3.1); twice for what is calculated with it.
+    """
+    steps = (query.shape[1] + len(query) + 4) * 2.0**-24
+    norms = np.sqrt(np.square(query, dtype=np.float64).sum(axis=1)).sum()
+    return float(2.0 * longest * norms * steps / (1.0 - steps))
 
 
-def _maxima(query: Any, block: Any) -> Any:
-    """Return for every query token (``[Tq, dim]``) and document (``[B, L, dim]``) the greatest dot product, ``[Tq, B]``."""
-    documents, length, dim = block.shape
-    return (query @ block.reshape(-1, dim).T).reshape(len(query), documents, length).amax(dim=2)
+def _engine(tokens: Tokens, device: str, threads: int, block: int | None) -> Engine:
+    if device == "cpu":
+        from irkit.stages.multivector.maxsim_cpu import CpuEngine
+
+        return CpuEngine(tokens, threads, block)
+    from irkit.stages.multivector import maxsim_gpu
+
+    if device.startswith("cuda") and maxsim_gpu.available():
+        return maxsim_gpu.CudaEngine(tokens, device, block)
+    from irkit.stages.multivector.maxsim_torch import TorchEngine
+
+    return TorchEngine(tokens, device, block)
 
 
-def _groups(offsets: NDArray[np.int64], tokens: int, queries: int) -> Iterator[tuple[int, int]]:
-    """Yield ranges of queries with at most so many tokens (but at least one query) and so many queries."""
-    first, total = 0, len(offsets) - 1
-    while first < total:
-        fitting = int(np.searchsorted(offsets, offsets[first] + tokens, side="right")) - 1
-        last = min(max(fitting, first + 1), first + queries, total)
-        yield first, last
-        first = last
+def _snap(queries: Ragged) -> Ragged:
+    """Put query vectors on the grid. Float32 holds it: below 16 by its 24 bits, and from there on its own steps are wider."""
+    return Ragged(queries.offsets, on_grid(queries.vectors).astype(np.float32))
+
+
+def _part(queries: Ragged, first: int, last: int) -> Ragged:
+    start, stop = queries.offsets[first], queries.offsets[last]
+    return Ragged(queries.offsets[first : last + 1] - start, queries.vectors[start:stop])

@@ -1,25 +1,21 @@
-"""Token vectors of a collection's documents: ragged, on disk, made shard by shard, mapped when used."""
+"""Token vectors of a collection's documents: ragged, on disk, mapped when used. Made by :mod:`irkit.stages.multivector.encoded`
+and reduced by :mod:`irkit.stages.multivector.reduce`.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.models.ragged import Ragged
-from irkit.pipeline.context import Context
-from irkit.stages.encoding import EncoderOptions, encode_documents
-from irkit.store import Artifact, Build, Recipe
-
-if TYPE_CHECKING:
-    from irkit.models.encoder import Encoder
-
-_COPY = 1 << 16
-"""Rows that are copied at a time: no step holds the vectors of the collection in memory."""
+from irkit.models.ragged import Ragged, groups
+from irkit.stages.multivector.codec import Codec, load_codec
+from irkit.stages.multivector.columns import Column
+from irkit.stages.multivector.projection import Projection
+from irkit.store import Artifact
 
 
 class Tokens(ABC):
@@ -32,23 +28,40 @@ class Tokens(ABC):
             have none. There is no padding.
         dim: the number of coordinates.
         longest: the greatest Euclidean norm of a row, and at least 1.
+        projection: how the encoder's vectors came into this space; None where they are the encoder's own.
+        words: ``uint32[T]``, the whole word of every row (see :class:`irkit.models.ragged.Ragged`); None where nobody knows.
     """
 
     offsets: NDArray[np.int64]
     dim: int
     longest: float
+    projection: Projection | None = None
+    words: NDArray[np.uint32] | None = None
 
     @staticmethod
     def of(offsets: NDArray[np.int64], vectors: NDArray[np.float16]) -> Tokens:
         """Make them from arrays in memory."""
-        return FloatTokens(offsets, vectors, max(1.0, _longest(vectors)))
+        return FloatTokens(offsets, vectors, max(1.0, greatest_norm(vectors)))
 
     @staticmethod
     def open(artifact: Artifact) -> Tokens:
-        """Map the arrays of an artifact."""
+        """Open an artifact: its columns are mapped, not read."""
         offsets = np.load(artifact.file("offsets.npy"), allow_pickle=False)
-        vectors = np.load(artifact.file("tokens.npy"), mmap_mode="r", allow_pickle=False)
-        return FloatTokens(offsets, vectors, float(artifact.meta["longest"]))
+        meta = artifact.meta
+        codec = load_codec(str(meta.get("codec", "float16")), artifact.file("codec"), int(meta["dim"]))
+        columns = [Column(artifact.file(f"{name}.npy")) for name in codec.layout]
+        longest = float(meta["longest"])
+        opened: Tokens
+        if list(codec.layout) == ["tokens"]:
+            opened = FloatTokens(offsets, columns[0].mapped, longest, columns[0])
+        else:
+            opened = CodedTokens(offsets, columns, codec, longest)
+        if meta.get("projected"):
+            matrix = np.load(artifact.file("projection.npy"), allow_pickle=False)
+            opened.projection = Projection(matrix, bool(meta["unit"]))
+        words = artifact.file("words.npy")
+        opened.words = Column(words).mapped if words.exists() else None
+        return opened
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -72,16 +85,18 @@ class Tokens(ABC):
         A block holds whole documents, at least one. This is how a build reads: its memory does not grow with
         the collection.
         """
-        first, total = 0, len(self)
-        while first < total:
-            fitting = int(np.searchsorted(self.offsets, self.offsets[first] + rows, side="right")) - 1
-            last = min(max(fitting, first + 1), total)
-            yield first, last, self.span(int(self.offsets[first]), int(self.offsets[last]))
-            first = last
+        for first, last in groups(self.offsets, rows):
+            yield first, last, self._read(int(self.offsets[first]), int(self.offsets[last]))
 
     def project(self, queries: Ragged) -> Ragged:
         """Bring the encoder's query vectors into the space of these document vectors."""
-        return queries
+        if self.projection is None:
+            return queries
+        return replace(queries, vectors=self.projection(queries.vectors))
+
+    def _read(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Return rows as ``span`` does, without mapping what is on disk."""
+        return self.span(start, stop)
 
 
 class FloatTokens(Tokens):
@@ -91,9 +106,16 @@ class FloatTokens(Tokens):
         vectors: ``float16[T, dim]``, in memory or mapped from disk.
     """
 
-    def __init__(self, offsets: NDArray[np.int64], vectors: NDArray[np.float16], longest: float) -> None:
+    def __init__(
+        self,
+        offsets: NDArray[np.int64],
+        vectors: NDArray[np.float16],
+        longest: float,
+        column: Column | None = None,
+    ) -> None:
         self.offsets, self.vectors, self.longest = offsets, vectors, longest
         self.dim = int(vectors.shape[1])
+        self._column = column
 
     def take(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
         """Return the vectors of some rows."""
@@ -103,44 +125,38 @@ class FloatTokens(Tokens):
         """Return a view."""
         return self.vectors[start:stop]
 
-
-def tokens_recipe(options: EncoderOptions, context: Context) -> Recipe:
-    """Return the recipe of a collection's token vectors: the same for every stage that wants them from this encoder."""
-    return Recipe("tokens", options.documents_spec(context))
+    def _read(self, start: int, stop: int) -> NDArray[np.float16]:
+        return self._column.read(start, stop) if self._column else self.span(start, stop)
 
 
-def build_tokens(build: Build, context: Context, encoder: Encoder) -> dict[str, Any]:
-    """Encode the documents of a collection and write ``offsets.npy`` and ``tokens.npy``; return the counts."""
+class CodedTokens(Tokens):
+    """Token vectors kept as codes, which are decoded when they are read.
 
-    def write(texts: Any, path: Path) -> None:
-        tokens = encoder.tokens(texts, "document")
-        path.mkdir()
-        np.save(path / "offsets.npy", tokens.offsets, allow_pickle=False)
-        np.save(path / "tokens.npy", tokens.vectors.astype(np.float16), allow_pickle=False)
+    Attributes:
+        codec: how.
+        columns: the codes, on disk, in the order of ``codec.layout``.
+    """
 
-    shards = encode_documents(context, build, "encoding tokens", write)
-    parts = [np.load(shard / "offsets.npy", allow_pickle=False) for shard in shards]
-    lengths = np.concatenate([np.diff(part) for part in parts] or [np.zeros(0, np.int64)])
-    offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-    np.save(build.path("offsets.npy"), offsets, allow_pickle=False)
-    shape = (int(offsets[-1]), encoder.dim)
-    out = np.lib.format.open_memmap(build.path("tokens.npy"), mode="w+", dtype=np.float16, shape=shape)
-    row, longest = 0, 1.0
-    for shard in shards:
-        part = np.load(shard / "tokens.npy", mmap_mode="r", allow_pickle=False)
-        for start in range(0, len(part), _COPY):
-            some = part[start : start + _COPY]
-            out[row : row + len(some)] = some
-            row, longest = row + len(some), max(longest, _longest(some))
-    out.flush()
-    return {
-        "documents": len(lengths),
-        "tokens": shape[0],
-        "dim": shape[1],
-        "longest": longest,
-        **context.notes,
-    }
+    def __init__(
+        self, offsets: NDArray[np.int64], columns: Sequence[Column], codec: Codec, longest: float
+    ) -> None:
+        self.offsets, self.columns, self.codec, self.longest = offsets, columns, codec, longest
+        self.dim = codec.dim
+
+    def take(self, rows: NDArray[np.int64]) -> NDArray[np.float16]:
+        """Decode some rows."""
+        flat = np.asarray(rows).ravel()
+        decoded = self.codec.decode(*(column.mapped[flat] for column in self.columns))
+        return decoded.reshape(*np.shape(rows), self.dim)
+
+    def span(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Decode the rows ``start:stop``."""
+        return self.codec.decode(*(column.mapped[start:stop] for column in self.columns))
+
+    def _read(self, start: int, stop: int) -> NDArray[np.float16]:
+        return self.codec.decode(*(column.read(start, stop) for column in self.columns))
 
 
-def _longest(vectors: NDArray[np.float16]) -> float:
+def greatest_norm(vectors: NDArray[np.float16]) -> float:
+    """Return the greatest Euclidean norm of the rows, 0 without any."""
     return float(np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1).max(initial=0.0)))

@@ -13,7 +13,8 @@ import pytest
 from irkit.core.errors import ModelError
 from irkit.models import resolve
 from irkit.models.encoder import Encoder
-from irkit.models.safety import check_folder, model_type
+from irkit.models.kinds import model_type
+from irkit.models.safety import check_folder
 from irkit.models.scorer import PairScorer
 
 

@@ -1,16 +1,19 @@
-"""Where numba keeps what it compiles: ranx is compiled once for a machine, not once for a process."""
+"""Where numba keeps what it compiles: ranx and irkit's own loops are compiled once for a machine, not once for a process."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
+_COMPILED = ("ranx/metrics", "irkit/stages/multivector")
+
 
 def prepare_cache() -> Path | None:
-    """Give numba a writable cache when the package folder of ranx is read-only; call before ranx is imported.
+    """Give numba a writable cache when a folder with compiled code is read-only; call before such code is imported.
 
     numba keeps compiled code beside the sources. Where it cannot, it looks for a cache of the user, and fails
     when there is no writable home either (a container, a service). The last choice is a folder that only this
@@ -22,10 +25,7 @@ def prepare_cache() -> Path | None:
     """
     if os.environ.get("NUMBA_CACHE_DIR"):
         return None
-    spec = find_spec("ranx")
-    if spec is None or all(
-        _writable(Path(folder) / "metrics") for folder in spec.submodule_search_locations or ()
-    ):
+    if all(_writable(folder) for folder in _sources()):
         return None
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "irkit" / "numba"
     try:
@@ -39,6 +39,14 @@ def prepare_cache() -> Path | None:
     if "numba" in sys.modules:  # numba has read the environment already
         sys.modules["numba"].config.CACHE_DIR = str(folder)
     return folder
+
+
+def _sources() -> Iterator[Path]:
+    for name in _COMPILED:
+        package, _, inside = name.partition("/")
+        spec = find_spec(package)
+        for folder in (spec.submodule_search_locations or ()) if spec else ():
+            yield Path(folder) / inside
 
 
 def _writable(folder: Path) -> bool:

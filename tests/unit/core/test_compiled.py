@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from irkit.evaluate import compiled
+from irkit.core import compiled
 
 
 def test_a_folder_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:

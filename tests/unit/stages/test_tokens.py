@@ -1,0 +1,405 @@
+"""Tests of the token store: what is written, what a reduction makes of it, restarts, and what it refuses."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+from tiny import WORDS
+
+from irkit.core.errors import ConfigError, ModelError
+from irkit.core.fingerprint import file_sha256
+from irkit.models.ragged import Ragged
+from irkit.models.words import word_id
+from irkit.pipeline.context import Context
+from irkit.stages import encoding
+from irkit.stages.multivector import reduce
+from irkit.stages.multivector.columns import Column, concatenate
+from irkit.stages.multivector.grid import normalise
+from irkit.stages.multivector.options import LateInteraction, TokenOptions
+from irkit.stages.multivector.pooling import merge_words, pool_tokens
+from irkit.stages.multivector.pruning import most_attended, without_stop_words
+from irkit.stages.multivector.tokens import Tokens
+
+DIM = 24
+
+
+class FakeEncoder:
+    """A token is a word; its vector and the attention that it receives depend on the word and its position."""
+
+    name, device, multi_vector, dim, token_dim = "fake", "cpu", False, DIM, DIM
+
+    def __init__(self, *, words: bool = True, length: float = 1.0, fail_at: int | None = None) -> None:
+        self.words, self.length, self.fail_at = words, length, fail_at
+        self.encoded: list[str] = []
+
+    def tokens(
+        self,
+        texts: Sequence[str],
+        side: str,
+        *,
+        special: bool = True,
+        words: bool = False,
+        salience: bool = False,
+    ) -> Ragged:
+        if words and not self.words:
+            raise ModelError.of("no words here", where=self.name)
+        if list(texts) != ["word"]:  # asked to see whether there are words
+            self.encoded += texts
+        if self.fail_at is not None and len(self.encoded) > self.fail_at:
+            raise KeyboardInterrupt
+        pieces = [["_", *text.split()] if text else [] for text in texts]
+        flat = [(i, piece) for each in pieces for i, piece in enumerate(each)]
+        rows = [self._vector(i, piece) for i, piece in flat]
+        offsets = np.concatenate([[0], np.cumsum([len(each) for each in pieces])]).astype(np.int64)
+        names = np.array([0 if piece == "_" else word_id(piece.encode()) for _, piece in flat], np.uint32)
+        attention = np.array([zlib.crc32(f"{i} {piece}".encode()) / 2**32 for i, piece in flat], np.float32)
+        return Ragged(
+            offsets,
+            np.array(rows, np.float32).reshape(-1, DIM),
+            names if words else None,
+            attention if salience else None,
+        )
+
+    def _vector(self, place: int, piece: str) -> np.ndarray:
+        of_word = np.random.default_rng(zlib.crc32(piece.encode())).normal(size=DIM) * np.linspace(
+            3, 0.1, DIM
+        )
+        vector = of_word + 0.2 * np.random.default_rng(place).normal(size=DIM)
+        return self.length * vector / np.linalg.norm(vector)
+
+
+class Fake(LateInteraction):
+    """A stage's options, without a real model."""
+
+    def encoder_identity(self, context: Context) -> dict[str, Any]:
+        return {"model": self.model}
+
+
+def some_texts(n: int = 40) -> list[str]:
+    rng = np.random.default_rng(0)
+    words = [*WORDS, "the", "of", "and"]
+    return [" ".join(rng.choice(words, rng.integers(0, 30))) for _ in range(n)]
+
+
+TEXTS = some_texts()
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encoding, "SHARD", 7)
+    monkeypatch.setattr(reduce, "SHARD", 7)
+
+
+def opened(
+    context: Context, options: Mapping[str, Any], encoder: FakeEncoder | None = None, **more: Any
+) -> Tokens:
+    return Fake(tokens=options, **more).open_tokens(context, encoder or FakeEncoder())  # type: ignore[arg-type]
+
+
+def documents(tokens: Tokens) -> list[np.ndarray]:
+    return [tokens.span(a, b) for a, b in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)]
+
+
+def digests(context: Context, kind: str) -> dict[str, str]:
+    (artifact,) = (each for each in context.store.artifacts() if each.kind == kind)
+    return {
+        str(path.relative_to(artifact.path)): file_sha256(path)
+        for path in sorted(artifact.path.rglob("*.npy"))
+    }
+
+
+def test_the_encoders_tokens_are_kept_as_they_are(make_context: Callable[..., Context]) -> None:
+    context = make_context(TEXTS)
+    tokens = opened(context, {})
+    made = FakeEncoder().tokens(TEXTS, "document", words=True)
+    assert np.array_equal(tokens.offsets, made.offsets)
+    assert np.array_equal(tokens.span(0, made.offsets[-1]), made.vectors.astype(np.float16))
+    assert (tokens.lengths == 0).any()
+    (artifact,) = context.store.artifacts()
+    assert artifact.kind == "tokens"
+    assert np.array_equal(np.load(artifact.file("words.npy")), made.words)
+    assert sorted(artifact.manifest["files"]) == ["offsets.npy", "tokens.npy", "words.npy"]
+    queries = FakeEncoder().tokens(["cat"], "query")
+    assert tokens.project(queries) is queries
+
+
+def test_a_tokeniser_without_words_is_noted(make_context: Callable[..., Context]) -> None:
+    context = make_context(TEXTS)
+    opened(context, {}, FakeEncoder(words=False))
+    (artifact,) = context.store.artifacts()
+    assert "no words here" in artifact.meta["words"]
+    assert not artifact.file("words.npy").exists()
+    for options in ({"words": True}, {"prune": "stop-words"}):
+        encoder, fresh = FakeEncoder(words=False), make_context(TEXTS, store="fresh")
+        with pytest.raises(ModelError, match="no words here"):
+            opened(fresh, options, encoder)
+        assert encoder.encoded == []
+
+
+def test_stop_words_are_dropped(make_context: Callable[..., Context]) -> None:
+    tokens = opened(make_context(TEXTS), {"prune": "stop-words"})
+    made = FakeEncoder().tokens(TEXTS, "document", words=True)
+    assert int(tokens.offsets[-1]) < int(made.offsets[-1])
+    for doc, kept in enumerate(documents(tokens)):
+        names = made.words[made.offsets[doc] : made.offsets[doc + 1]]
+        assert np.array_equal(kept, made[doc][without_stop_words(names)].astype(np.float16))
+
+
+def test_only_the_most_attended_stay(make_context: Callable[..., Context]) -> None:
+    context = make_context(TEXTS)
+    tokens = opened(context, {"prune": "attention", "keep": 0.5})
+    made = FakeEncoder().tokens(TEXTS, "document", salience=True)
+    for doc, kept in enumerate(documents(tokens)):
+        attention = made.salience[made.offsets[doc] : made.offsets[doc + 1]]
+        assert np.array_equal(kept, made[doc][most_attended(attention, 0.5)].astype(np.float16))
+        assert len(kept) == -(-len(attention) // 2)
+    opened(context, {})
+    assert sorted(each.kind for each in context.store.artifacts()) == ["token-store", "tokens", "tokens"]
+
+
+@pytest.mark.parametrize("unit", [True, False])
+def test_words_and_clusters_are_merged(make_context: Callable[..., Context], unit: bool) -> None:
+    context, encoder = make_context(TEXTS), FakeEncoder(length=1.0 if unit else 2.0)
+    bag_tokens, pooled = opened(context, {"words": True}, encoder), opened(context, {"pool": 3}, encoder)
+    bags, pools = documents(bag_tokens), documents(pooled)
+    assert pooled.words is None
+    both = documents(opened(context, {"words": True, "pool": 2}, encoder))
+    made = encoder.tokens(TEXTS, "document", words=True)
+    for doc in range(len(TEXTS)):
+        vectors, names = made[doc].astype(np.float16), made.words[made.offsets[doc] : made.offsets[doc + 1]]
+        if not len(vectors):
+            assert len(bags[doc]) == len(pools[doc]) == len(both[doc]) == 0
+            continue
+        bag, of_bag = merge_words(vectors, names, unit)
+        assert bag_tokens.words is not None
+        assert np.array_equal(bag_tokens.words[slice(*bag_tokens.offsets[doc : doc + 2])], of_bag)
+        assert np.array_equal(bags[doc], bag.astype(np.float16))
+        assert np.array_equal(pools[doc], pool_tokens(vectors, 3, unit).astype(np.float16))
+        assert np.array_equal(both[doc], pool_tokens(bag, 2, unit, 0).astype(np.float16))
+        assert len(both[doc]) == max(1, len(bag) // 2)
+
+
+def test_a_projection_keeps_dot_products(make_context: Callable[..., Context]) -> None:
+    context, queries = make_context(TEXTS), FakeEncoder().tokens(["cat dog", "river"], "query")
+    made = FakeEncoder().tokens(TEXTS, "document").vectors.astype(np.float64)
+    exact = made @ queries.vectors.T
+    errors = []
+    for dim in (DIM, 16, 8):
+        tokens = opened(context, {"dim": dim})
+        asked = tokens.project(queries)
+        assert tokens.dim == asked.vectors.shape[1] == dim
+        assert np.array_equal(asked.offsets, queries.offsets)
+        np.testing.assert_allclose(np.linalg.norm(asked.vectors, axis=1), 1, atol=1e-5)
+        similar = tokens.span(0, len(made)).astype(np.float64) @ asked.vectors.T
+        errors.append(float(np.abs(similar - exact).max()))
+    assert errors[0] < 1e-3
+    assert errors[0] < errors[1] < errors[2]
+
+
+def test_a_projection_is_the_best_of_its_rank(make_context: Callable[..., Context]) -> None:
+    tokens = opened(make_context(TEXTS), {"dim": 8})
+    made = FakeEncoder().tokens(TEXTS, "document").vectors.astype(np.float16).astype(np.float64)
+    _, _, directions = np.linalg.svd(made, full_matrices=False)
+    assert tokens.projection is not None
+    matrix = tokens.projection.matrix.astype(np.float64)
+    np.testing.assert_allclose(matrix.T @ matrix, np.eye(8), atol=1e-5)
+    np.testing.assert_allclose(np.abs((directions[:8] * matrix.T).sum(axis=1)), 1, atol=1e-4)
+    expected = normalise(made @ matrix)
+    np.testing.assert_allclose(tokens.span(0, len(made)), expected, atol=1e-3)
+
+
+def test_vectors_without_a_fixed_length_are_projected_without_one(
+    make_context: Callable[..., Context],
+) -> None:
+    context, encoder = make_context(TEXTS), FakeEncoder(length=3.0)
+    tokens = opened(context, {"dim": DIM}, encoder)
+    np.testing.assert_allclose(np.linalg.norm(tokens.span(0, 50).astype(float), axis=1), 3, atol=1e-2)
+    assert tokens.longest == pytest.approx(3, abs=0.01)
+    assert np.linalg.norm(tokens.project(encoder.tokens(["cat"], "query")).vectors[0]) == pytest.approx(
+        3, abs=1e-3
+    )
+    with pytest.raises(ConfigError, match="not of unit length"):
+        opened(context, {"codec": "residual-2"}, encoder)
+
+
+@pytest.mark.parametrize(
+    ("codec", "error"), [("int8", 0.02), ("residual-4", 0.3), ("residual-2", 0.6), ("residual-1", 0.9)]
+)
+def test_codes_decode_alike_however_they_are_read(
+    make_context: Callable[..., Context], codec: str, error: float
+) -> None:
+    context = make_context(TEXTS)
+    tokens, plain = opened(context, {"codec": codec}), opened(context, {})
+    total = int(tokens.offsets[-1])
+    assert np.array_equal(tokens.offsets, plain.offsets)
+    everything = tokens.span(0, total)
+    assert everything.dtype == np.float16
+    assert np.linalg.norm(everything - plain.span(0, total).astype(np.float64), axis=1).max() < error
+    rows = np.random.default_rng(0).integers(0, total, (5, 9))
+    assert np.array_equal(tokens.take(rows), everything[rows])
+    assert tokens.take(np.zeros((0, 3), np.int64)).shape == (0, 3, DIM)
+    assert np.array_equal(np.concatenate([block for _, _, block in tokens.blocks(50)]), everything)
+    assert tokens.longest == max(1.0, np.linalg.norm(everything.astype(np.float64), axis=1).max())
+
+
+def test_walking_over_tokens_maps_nothing(make_context: Callable[..., Context]) -> None:
+    tokens = opened(make_context(TEXTS), {"codec": "residual-2"})
+    assert sum(len(block) for _, _, block in tokens.blocks(50)) == tokens.offsets[-1]
+    columns: list[Column] = tokens.columns  # type: ignore[attr-defined]
+    assert not any("mapped" in vars(column) for column in columns)
+    tokens.take(np.array([3]))
+    assert all("mapped" in vars(column) for column in columns)
+
+
+ALL = {"dim": 16, "prune": "stop-words", "words": True, "pool": 2, "codec": "residual-2"}
+
+
+@pytest.mark.parametrize("options", [ALL, {"codec": "int8"}, {"prune": "attention"}, {"dim": 8}])
+def test_without_raw_vectors_the_bytes_are_the_same(
+    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, options: Mapping[str, Any]
+) -> None:
+    monkeypatch.setattr(reduce, "_SCALES", 100 * options.get("dim", DIM))
+    monkeypatch.setattr(reduce, "_CENTROIDS", 200 * options.get("dim", DIM))
+    kept, lean = make_context(TEXTS), make_context(TEXTS, store="lean")
+    opened(kept, options)
+    encoder = FakeEncoder()
+    opened(lean, options, encoder, keep_raw=False)
+    assert digests(kept, "token-store") == digests(lean, "token-store")
+    assert {each.kind for each in lean.store.artifacts()} == {"token-store"}
+    assert len(TEXTS) < len(encoder.encoded) < 2 * len(TEXTS)  # the corpus once, and the sample
+    again = FakeEncoder()
+    opened(lean, options, again)  # the same key, so nothing is left to do
+    assert again.encoded == []
+
+
+def test_what_is_in_the_store_is_not_encoded_again(make_context: Callable[..., Context]) -> None:
+    context, encoder = make_context(TEXTS), FakeEncoder()
+    opened(context, {}, encoder)
+    assert len(encoder.encoded) == len(TEXTS)
+    opened(context, {"pool": 2}, encoder)
+    opened(context, {"codec": "int8"}, encoder, keep_raw=False)
+    assert len(encoder.encoded) == len(TEXTS)
+
+
+def test_an_interrupted_encoding_goes_on(make_context: Callable[..., Context]) -> None:
+    whole, broken = make_context(TEXTS), make_context(TEXTS, store="broken")
+    opened(whole, {})
+    with pytest.raises(KeyboardInterrupt):
+        opened(broken, {}, FakeEncoder(fail_at=20))
+    rest = FakeEncoder()
+    opened(broken, {}, rest)
+    assert rest.encoded == TEXTS[14:]  # two shards of seven were finished
+    assert digests(whole, "tokens") == digests(broken, "tokens")
+
+
+@pytest.mark.parametrize("keep_raw", [True, False])
+def test_an_interrupted_reduction_goes_on(
+    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, keep_raw: bool
+) -> None:
+    whole, broken = make_context(TEXTS), make_context(TEXTS, store="broken")
+    opened(whole, ALL)
+    calls: list[int] = []
+    reduction = reduce.Reduction.__call__
+
+    def counted(self: reduce.Reduction, block: Any) -> Any:
+        calls.append(len(block.offsets) - 1)
+        if fail and len(calls) > 9:  # six for the sample, three of the shards
+            raise KeyboardInterrupt
+        return reduction(self, block)
+
+    monkeypatch.setattr(reduce.Reduction, "__call__", counted)
+    fail = True
+    with pytest.raises(KeyboardInterrupt):
+        opened(broken, ALL, keep_raw=keep_raw)
+    fail, encoder = False, FakeEncoder()
+    calls.clear()
+    opened(broken, ALL, encoder, keep_raw=keep_raw)
+    assert calls == [7, 7, 5]  # neither the sample nor the first three shards again
+    assert encoder.encoded == ([] if keep_raw else TEXTS[21:])
+    assert digests(whole, "token-store") == digests(broken, "token-store")
+
+
+def test_shards_change_no_byte(make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sample is drawn in groups of a shard's size, so only what is learnt from all documents is compared."""
+    small, large = make_context(TEXTS), make_context(TEXTS, store="large")
+    opened(small, {"dim": 8, "words": True})
+    monkeypatch.setattr(encoding, "SHARD", 1000)
+    opened(large, {"dim": 8, "words": True})
+    assert digests(small, "token-store") == digests(large, "token-store")
+    assert digests(small, "tokens") == digests(large, "tokens")
+
+
+@pytest.mark.parametrize("texts", [[], ["", ""]])
+@pytest.mark.parametrize("options", [{}, ALL, {"codec": "int8", "pool": 2}])
+def test_nothing_to_keep(
+    make_context: Callable[..., Context], texts: list[str], options: Mapping[str, Any]
+) -> None:
+    tokens = opened(make_context(texts), options)
+    assert tokens.offsets.tolist() == [0] * (len(texts) + 1)
+    assert tokens.span(0, 0).shape == (0, options.get("dim", DIM))
+
+
+def test_recipes(make_context: Callable[..., Context]) -> None:
+    context = make_context(TEXTS)
+    (raw,) = Fake().token_recipes(context)
+    first, reduced = Fake(tokens={"pool": 2}).token_recipes(context)
+    assert first.key == raw.key
+    assert reduced.spec["tokens"] == raw.key
+    (lean,) = Fake(tokens={"pool": 2}, keep_raw=False).token_recipes(context)
+    assert lean.key == reduced.key
+    keys = {
+        Fake(tokens=options).token_recipes(context)[-1].key
+        for options in ({}, {"pool": 2}, {"pool": 3}, {"dim": 8}, {"codec": "int8"}, {"words": True}, ALL)
+    }
+    assert len(keys) == 7
+    with_attention = Fake(tokens={"prune": "attention"}).token_recipes(context)
+    assert with_attention[0].key != raw.key
+
+
+def test_options_that_make_no_sense_are_refused(make_context: Callable[..., Context]) -> None:
+    for wrong in (
+        {"keep": 0.0, "prune": "attention"},
+        {"keep": 1.1, "prune": "attention"},
+        {"pool": 0},
+        {"dim": 0},
+        {"kodec": 1},
+    ):
+        with pytest.raises(ValidationError):
+            TokenOptions.model_validate(wrong)
+    for prune in (None, "stop-words"):
+        with pytest.raises(ValidationError, match="prune: attention"):
+            TokenOptions(prune=prune, keep=0.5)
+    options = TokenOptions(prune="attention", keep=0.5, pool=2)
+    assert TokenOptions(**options.model_dump(mode="json")) == options
+    with pytest.raises(ConfigError, match="have 24 dimensions") as caught:
+        opened(make_context(TEXTS), {"dim": 25})
+    assert "at most 24" in str(caught.value.problems[0].hint)
+
+
+def test_columns(tmp_path: Path) -> None:
+    parts = [
+        np.arange(6, dtype=np.uint16).reshape(3, 2),
+        np.zeros((0, 2), np.uint16),
+        np.full((2, 2), 9, np.uint16),
+    ]
+    for i, part in enumerate(parts):
+        np.save(tmp_path / f"{i}.npy", part)
+    files = [tmp_path / f"{i}.npy" for i in range(3)]
+    assert concatenate(files, tmp_path / "all.npy", np.uint16, (2,)) == 5
+    whole = np.concatenate(parts)
+    assert np.array_equal(np.load(tmp_path / "all.npy"), whole)
+    column = Column(tmp_path / "all.npy")
+    assert (column.shape, column.dtype) == ((5, 2), np.uint16)
+    assert np.array_equal(column.read(1, 4), whole[1:4])
+    assert np.array_equal(column.mapped, whole)
+    with pytest.raises(ValueError, match="uint16"):
+        concatenate(files, tmp_path / "no.npy", np.float16, (2,))
+    np.save(tmp_path / "fortran.npy", np.asfortranarray(whole))
+    with pytest.raises(ValueError, match="C order"):
+        Column(tmp_path / "fortran.npy")
