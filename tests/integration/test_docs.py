@@ -51,6 +51,17 @@ def test_make_targets_exist(name: str, block: int) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
+@pytest.mark.parametrize("block", [0, 1])
+def test_multi_vector_experiments_are_sound(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("experiment.yaml").write_text(blocks("docs/multi-vector.md")[block][1], encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "experiment.yaml"])
+    assert ended.value.code in (0, None)
+
+
 @pytest.mark.model
 @pytest.mark.java
 def test_readme_experiment(
