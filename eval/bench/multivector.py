@@ -92,7 +92,7 @@ def main() -> None:
                 turns=options.turns,
             )
         else:
-            quality.main(work, collections)
+            quality.main(work, collections, threads=options.threads, quick=options.quick)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ def run(
     """
     workspace = workspace or Workspace()
     if not isinstance(experiment, Experiment):
-        experiment = workspace.load(Path(experiment), settings)
+        experiment = workspace.load(experiment, settings)
     started = time.perf_counter()
     chosen = _choose(experiment, only)
     folder = workspace.runs / experiment.name

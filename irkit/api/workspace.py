@@ -52,7 +52,7 @@ class Workspace:
         """The folder under which each experiment's results have a folder of their own."""
         return self.root / "eval" / "runs"
 
-    def load(self, path: Path, settings: Sequence[str] = ()) -> Experiment:
+    def load(self, path: Path | str, settings: Sequence[str] = ()) -> Experiment:
         """Read an experiment file; collections that cannot be there are problems of their lines.
 
         Raises:

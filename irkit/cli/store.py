@@ -12,14 +12,13 @@ import typer
 
 from irkit.cli import console
 from irkit.cli.options import Root, StoreRoot, workspace
+from irkit.cli.summary import summary
 from irkit.core.errors import ConfigError, StoreError
 from irkit.store import TRASH, Artifact, Store
 
 app = typer.Typer(
     help="Look into the store of computed artifacts, verify it, and make room.", no_args_is_help=True
 )
-
-"""What the store calls a folder while it removes it."""
 
 _UNITS = {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12}
 
@@ -31,16 +30,6 @@ def human(size: float) -> str:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} TB"
-
-
-def summary(artifact: Artifact) -> str:
-    """Return a few words on what an artifact is."""
-    known = {**artifact.meta, **artifact.recipe}
-    words = [
-        known[key] for key in ("stage", "source", "model", "analyzer") if isinstance(known.get(key), str)
-    ]
-    words += known["metrics"] if isinstance(known.get("metrics"), list) else []
-    return ", ".join(word for word in words if len(word) < 60)
 
 
 @app.command("ls")

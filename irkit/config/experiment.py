@@ -63,11 +63,11 @@ class Experiment:
         cls,
         name: str,
         *,
-        collections: Sequence[CollectionSpec],
+        collections: Sequence[CollectionSpec | Mapping[str, Any]],
         pipelines: Mapping[str, Pipeline | Stage],
         **rest: Any,
     ) -> Experiment:
-        """Make an experiment in Python; it is validated like one read from YAML.
+        """Make an experiment in Python; it is validated like one read from YAML, where a mapping names local files too.
 
         Raises:
             ConfigError: for anything that YAML would be refused for.
@@ -103,7 +103,7 @@ Check = Callable[[CollectionSpec], object]
 """Looks whether a collection can be there, without opening it; raises IrkitError when not."""
 
 
-def load_experiment(path: Path, settings: Sequence[str] = (), check: Check | None = None) -> Experiment:
+def load_experiment(path: Path | str, settings: Sequence[str] = (), check: Check | None = None) -> Experiment:
     """Read an experiment file and apply ``--set`` overrides.
 
     Args:
@@ -114,6 +114,7 @@ def load_experiment(path: Path, settings: Sequence[str] = (), check: Check | Non
     Raises:
         ConfigError: naming every problem of the file at once, each with ``file:line``.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
@@ -348,9 +349,10 @@ class _ExperimentReader:
         return value
 
 
-def _collection_to_data(spec: CollectionSpec, *, full: bool = False) -> Any:
-    if isinstance(spec, str):
-        return spec
+def _collection_to_data(spec: CollectionSpec | Mapping[str, Any], *, full: bool = False) -> Any:
+    """Return a collection as YAML has it; what is none is left for the reader to refuse."""
+    if not isinstance(spec, LocalSpec):
+        return dict(spec) if isinstance(spec, Mapping) else spec
     no_meaning = {"split"} if spec.path is None else set()
     return spec.model_dump(mode="json", exclude_defaults=not full, exclude_none=True, exclude=no_meaning)
 

@@ -1,4 +1,7 @@
-"""Where numba keeps what it compiles: ranx and irkit's own loops are compiled once for a machine, not once for a process."""
+"""Where numba keeps what it compiles: ranx and irkit's own loops are compiled once for a machine, not once for a process.
+
+What irkit compiles is marked by :mod:`irkit.core.jit`, which sees to it that what is kept is not used after its sources changed.
+"""
 
 from __future__ import annotations
 

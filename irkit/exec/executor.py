@@ -11,12 +11,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from irkit.core.flow import flow
 from irkit.core.rankings import Rankings
 from irkit.exec.check import run_stage
 from irkit.exec.keys import Namer, part_of
 from irkit.exec.results import Result, gather, join, read_result, write_result
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node, merged
+from irkit.pipeline.options import changed, defaults
 from irkit.pipeline.stage import Batch, Stage
 from irkit.store import Artifact, Build, Recipe
 
@@ -56,7 +58,7 @@ class Trace:
         cost: of making them, when they were made.
         queries: how many queries they cover.
         stored: how many of them the store had before this run.
-        artifact_bytes: of the indexes and vectors that the stage opens.
+        artifact_bytes: of the indexes and vectors that the stage reads when it runs.
     """
 
     cost: Cost
@@ -178,15 +180,16 @@ class Executor:
             self._states.pop(stage, None)
 
     def _artifact_bytes(self, stage: Stage) -> int:
-        found = (self.context.store.find(recipe) for recipe in stage.artifacts(self.context))
+        found = (self.context.store.find(recipe) for recipe in stage.opens(self.context))
         return sum(artifact.bytes for artifact in found if artifact)
 
 
 def label_of(node: Node) -> str:
     """Return a few words that tell a node from its like: the stage and the options that differ from the defaults."""
-    options = node.stage.model_dump(mode="json", include=set(node.stage.meaning()), exclude_defaults=True)
-    told = ", ".join(f"{key}={value}" for key, value in options.items())
-    return f"{node.stage.name} ({told})" if told else node.stage.name
+    stage = node.stage
+    options = stage.model_dump(mode="json", include=set(stage.meaning()))
+    told = ", ".join(f"{name}={flow(value)}" for name, value in changed(options, defaults(type(stage))))
+    return f"{stage.name} ({told})" if told else stage.name
 
 
 def _chunks(rows: list[int], size: int) -> Iterator[list[int]]:

@@ -1,9 +1,11 @@
 """What a node's results are called in the store.
 
-A node's recipe holds the stage with its meaningful options, the models and versions it names, the content of the documents, and the
-recipes of its inputs. The queries are not in it: results are kept per query, under a key of the query's text and exclusions, so
-that a collection with more queries computes only the new ones. A query stage's output is a function of the collection's query, so
-the nodes after it use the same per-query keys.
+A node's recipe holds the stage with its meaningful options, the models and versions it names, the keys of the artifacts that it
+reads, the content of the documents, and the recipes of its inputs. An artifact's key holds the numbers of the code that makes it
+(``ENCODING``, say), so no result outlives what it was made from, and no stage has to think of that. The queries are not in the
+recipe: results are kept per query, under a key of the query's text and exclusions, so that a collection with more queries
+computes only the new ones. A query stage's output is a function of the collection's query, so the nodes after it use the same
+per-query keys.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ class Namer:
     def __init__(self, context: Context) -> None:
         self.context = context
         self._recipes: dict[Node, Recipe] = {}
-        self._identities: dict[Stage, Any] = {}
+        self._decided: dict[Stage, dict[str, Any]] = {}
 
     @cached_property
     def query_keys(self) -> list[str]:
@@ -45,15 +47,18 @@ class Namer:
         """Return the recipe of a node's results over all the collection's queries."""
         if node not in self._recipes:
             stage = node.stage
-            if stage not in self._identities:
-                self._identities[stage] = dict(stage.identity(self.context))
+            if stage not in self._decided:
+                self._decided[stage] = {
+                    "identity": dict(stage.identity(self.context)),
+                    "reads": [recipe.key for recipe in stage.opens(self.context)],
+                }
             spec = {
                 "format": FORMAT,
                 "stage": stage.name,
                 "code": stage.origin,
                 "version": stage.cache_version,
                 "options": stage.meaning(),
-                "identity": self._identities[stage],
+                **self._decided[stage],
                 "docs": self.context.collection.docs_fingerprint,
                 "queries": self.recipe(node.queries).base if node.queries else None,
                 "upstream": [self.recipe(each).base for each in node.upstream],

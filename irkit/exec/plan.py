@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from irkit.core.flow import flow
 from irkit.exec.executor import label_of
 from irkit.exec.keys import Namer
 from irkit.pipeline.context import Context
@@ -71,13 +72,15 @@ def explain(recipe: Recipe, stored: Iterable[Artifact]) -> str:
     if not same:
         return "never computed here"
     nearest = min((differences(artifact.recipe, spec) for artifact in same), key=len)
-    return "; ".join(nearest) if nearest else "other queries"
+    others = [reason for reason in nearest if reason != _WORDS["reads"]]  # which mostly are the reason for it
+    return "; ".join(others or nearest) or "other queries"
 
 
 _WORDS = {
     "docs": "the documents changed",
     "upstream": "its input changed",
     "queries": "the queries it sees changed",
+    "reads": "what it reads is now made otherwise",
 }
 
 
@@ -99,5 +102,5 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any], path: Sequence[s
 
 
 def _short(value: Any) -> str:
-    text = "unset" if value is None else str(value)
+    text = "unset" if value is None else flow(value)
     return text if len(text) <= 24 else f"{text[:12]}..."

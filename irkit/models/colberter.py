@@ -21,16 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError, ModelError
+from irkit.core.rankings import offsets_of
 from irkit.models.batching import Features, Layout, Runner
-from irkit.models.colberter_files import is_colberter, load_module, load_tokeniser, read_config
+from irkit.models.colberter_files import load_module, load_tokeniser, read_config
 from irkit.models.device import pick_device
 from irkit.models.encoder import Side, Vectors
 from irkit.models.loading import Dtype
 from irkit.models.ragged import Ragged
 from irkit.models.resolve import ResolvedModel
 from irkit.models.words import word_id
-
-__all__ = ["ColBERTer", "is_colberter"]
 
 LENGTHS: dict[Side, int] = {"query": 30, "document": 200}
 """Word pieces, [CLS] and [SEP] included, that the authors trained and evaluated with (``max_query_length`` and
@@ -47,8 +46,6 @@ class ColBERTer:
         name: as written in the experiment.
         device: the torch device.
         multi_vector: True: it decides itself which tokens count, and special tokens never do.
-        whole_words: True: a row of :meth:`tokens` is a whole word already, and the model itself drops what is not
-            needed. Nothing is left to merge or to prune.
         exact_match: whether a query's word meets the same word of a document only.
         similarity: ``dot``.
         dim: the dimension of the sentence vectors.
@@ -57,7 +54,6 @@ class ColBERTer:
     """
 
     multi_vector = True
-    whole_words = True
     similarity: Literal["dot"] = "dot"
 
     def __init__(
@@ -165,21 +161,11 @@ class ColBERTer:
             pieces = result["pieces"].float().cpu().numpy()
             for row, vectors, of_word in zip(rows, pieces, ids, strict=True):
                 parts[row] = self._reduce(self._finite(vectors[of_word > 0]), of_word[of_word > 0], side)
-        offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in parts])]).astype(np.int64)
         return Ragged(
-            offsets,
+            offsets_of([len(ids) for ids, _ in parts]),
             np.concatenate([vectors for _, vectors in parts] or [empty[1]]),
             np.concatenate([ids for ids, _ in parts] or [empty[0]]) if words else None,
         )
-
-    def counts(self, texts: Sequence[str]) -> tuple[int, int]:
-        """Return how many word pieces (with special tokens) and how many unique whole words documents have.
-
-        The words are counted before the gates drop any. Runs the tokeniser alone.
-        """
-        encodings = self._encode(list(texts), "document")
-        pieces = sum(sum(each.attention_mask) for each, _ in encodings)
-        return pieces, sum(len(np.unique(ids[ids > 0])) for _, ids in encodings)
 
     # -- inside --------------------------------------------------------------------------------------------
 

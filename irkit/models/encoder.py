@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError, ModelError
+from irkit.core.rankings import offsets_of
 from irkit.models.batching import Features, Layout, Runner
 from irkit.models.device import pick_device
 from irkit.models.kinds import model_type
@@ -206,10 +207,9 @@ class Encoder:
                 for row, keep, *of_text in zip(rows, mask.cpu().numpy(), *columns, strict=True):
                     vectors, *more = (column[keep] for column in of_text)
                     parts[row] = [vectors if self.multi_vector else unit(vectors), *more]
-        offsets = np.concatenate([[0], np.cumsum([len(part[0]) for part in parts])]).astype(np.int64)
         vectors, *more = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
         return Ragged(
-            offsets,
+            offsets_of([len(part[0]) for part in parts]),
             vectors,
             more[0] if words else None,
             more[-1] if salience else None,

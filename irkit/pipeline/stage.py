@@ -84,8 +84,14 @@ class Stage(BaseModel, ABC):
         return {}
 
     def artifacts(self, context: Context) -> list[Recipe]:
-        """Return the recipes of what ``prepare`` takes from the store, for ``irkit plan``. Must be cheap."""
+        """Return the recipes of what ``prepare`` takes from the store, for ``irkit plan``. Must be cheap and load nothing."""
         return []
+
+    def opens(self, context: Context) -> list[Recipe]:
+        """Return those of :meth:`artifacts` that ``run`` reads; others are only built on the way to them. Their keys are part of
+        the results' key, so what decides an artifact need not be in ``identity`` too.
+        """
+        return self.artifacts(context)
 
     def prepare(self, context: Context) -> Any:
         """Load models, open or build indexes, and return what ``run`` needs. The default returns the context."""

@@ -5,6 +5,9 @@
 ``spliced``: a document is three passages of 20 consecutive token vectors of real documents, each vector moved a
 little, so that no passage repeats exactly; the queries are the real ones of the same collections. So clusters, scores
 and the work that an index has to do are those of text, and an index is not measured on the noise of random vectors.
+The larger the corpus, the more near copies of a real token it holds (``copies``), and near copies make clusters denser
+than new text would. Where sizes are compared, ``copies`` is therefore given: a smaller corpus then uses so much less of
+the real documents that every size has as many copies of a token.
 
 A vector depends on its document's number alone. The real documents are encoded once by irkit (``minilm``'s raw
 tokens), brought from 384 to 128 dimensions by one PCA over all of them, and kept in the work folder.
@@ -71,12 +74,21 @@ class Random:
 class Spliced:
     """Passages of real documents, each moved a little."""
 
-    name = "spliced"
-
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, documents: int = 0, copies: float | None = None) -> None:
         self._bank = np.load(folder / "tokens.npy", mmap_mode="r", allow_pickle=False)
         self._starts = np.load(folder / "passages.npy", allow_pickle=False)
+        self.name = "spliced" if copies is None else f"spliced-{copies:.2f}"
+        if copies is not None:
+            share = min(1.0, self.copies(documents) / copies)
+            self._starts = _some(self._starts, round(share * len(self._starts)))
         self.queries = Ragged(np.load(folder / "qoffsets.npy"), np.load(folder / "qtokens.npy"))
+
+    def copies(self, documents: int) -> float:
+        """Return how often a corpus of so many documents holds a token of those it is made from, on average."""
+        used = np.zeros(len(self._bank), bool)
+        for place in range(PASSAGE):
+            used[self._starts + place] = True
+        return documents * TOKENS / int(used.sum())
 
     def document(self, number: int) -> NDArray[np.float32]:
         rng = np.random.default_rng([2, number])
@@ -86,9 +98,23 @@ class Spliced:
         return _unit(vectors)
 
 
-def open_source(kind: Literal["random", "spliced"], work: Path, collections: Sequence[Path]) -> Source:
-    """Open a source; for ``spliced``, encode the collections where the work folder lacks them."""
-    return Random() if kind == "random" else Spliced(make_bank(work, collections))
+def open_source(
+    kind: Literal["random", "spliced"],
+    work: Path,
+    collections: Sequence[Path],
+    documents: int = 0,
+    copies: float | None = None,
+) -> Source:
+    """Open a source; for ``spliced``, encode the collections where the work folder lacks them.
+
+    Args:
+        kind: of corpus.
+        work: the work folder.
+        collections: BEIR folders.
+        documents: with ``copies``, the size of the corpus.
+        copies: how often ``spliced`` holds each real token that it uses, about; it uses all of them unless given.
+    """
+    return Random() if kind == "random" else Spliced(make_bank(work, collections), documents, copies)
 
 
 def make_bank(work: Path, collections: Sequence[Path]) -> Path:
@@ -192,6 +218,13 @@ def make_context(source: Source, documents: int, work: Path, threads: int = 1) -
     key = f"{source.name}-{documents}"
     collection = Collection(key, DocStore(folder), Queries.of(texts), none, EvalPolicy(), key, key)
     return Context(collection, Store(work / "store"), Runtime("cpu", threads))
+
+
+def _some(starts: NDArray[np.int64], count: int) -> NDArray[np.int64]:
+    """Return about so many passages, drawn in runs of 64: neighbours, which overlap, stay together as they are in the whole."""
+    runs = np.array_split(starts, max(1, len(starts) // 64))
+    order = np.random.default_rng(3).permutation(len(runs))
+    return np.concatenate([runs[i] for i in order])[: max(1, count)]
 
 
 def _nothing() -> NDArray[np.float32]:

@@ -147,11 +147,12 @@ def main() -> None:
     parser.add_argument("method", choices=list(METHODS))
     parser.add_argument("--corpus", choices=["random", "spliced"], required=True)
     parser.add_argument("--documents", type=int, required=True)
+    parser.add_argument("--copies", type=float)
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--collection", type=Path, nargs="*", default=[])
     options = parser.parse_args()
-    source = open_source(options.corpus, options.work, options.collection)
+    source = open_source(options.corpus, options.work, options.collection, options.documents, options.copies)
     context = make_context(source, options.documents, options.work, options.threads)
     if options.task == "serve":
         import_module("torch").set_num_threads(1)

@@ -26,9 +26,16 @@ from typing import Any
 
 import numpy as np
 
+_OWN_CHOICE = 1_000_000
+"""Tokens up to which building an index as xtr-warp itself chooses takes minutes."""
+
 
 class XtrWarp:
-    """xtr-warp-rs: WARP in Rust. One list for each 2^9 tokens or so, so that building fits the time there is; 4 bits."""
+    """xtr-warp-rs: WARP in Rust, 4 bits. Up to a million tokens with its own choice of lists and of the sample for k-means.
+
+    Above, so that building fits the time there is: 3.3 sqrt(tokens) lists instead of 16 sqrt(tokens), both down to a power of
+    two, learnt from 64 tokens each. Its lists are then longer than it would have them.
+    """
 
     package = "xtr-warp-rs"
     settings = (
@@ -56,15 +63,20 @@ class XtrWarp:
 
         self.index = XTRWarp(str(index))
 
-    def build(self, offsets: Any, tokens: Any) -> None:
+    def build(self, offsets: Any, tokens: Any) -> str:
         import torch
 
-        lists = 2 ** int(np.log2(3.3 * len(tokens) ** 0.5))
         documents = [torch.from_numpy(tokens[a:b].astype(np.float32)) for a, b in pairwise(offsets)]
+        if len(tokens) <= _OWN_CHOICE:
+            self.index.create(documents, "cpu", show_progress=False)
+            return f"{2 ** int(np.log2(16 * len(tokens) ** 0.5)):,} lists, its own choice"
+        lists = 2 ** int(np.log2(3.3 * len(tokens) ** 0.5))
         sample = min(len(documents), max(1, lists * 64 * len(documents) // len(tokens)))
         self.index.create(
             documents, "cpu", num_partitions=lists, n_samples_kmeans=sample, show_progress=False
         )
+        own = 2 ** int(np.log2(16 * len(tokens) ** 0.5))
+        return f"{lists:,} lists, so that building fits the time; its own choice would be {own:,}"
 
     def open(self) -> None:
         self.index.load("cpu")
@@ -93,11 +105,12 @@ class FastPlaid:
 
         self.index = Index(str(index), device="cpu")
 
-    def build(self, offsets: Any, tokens: Any) -> None:
+    def build(self, offsets: Any, tokens: Any) -> str:
         import torch
 
         documents = [torch.from_numpy(tokens[a:b]) for a, b in pairwise(offsets)]
         self.index.create(documents)
+        return "as it chooses itself"
 
     def open(self) -> None:
         pass
@@ -125,12 +138,13 @@ class Plaid:
     def __init__(self, index: Path) -> None:
         self.folder = index
 
-    def build(self, offsets: Any, tokens: Any) -> None:
+    def build(self, offsets: Any, tokens: Any) -> str:
         from pylate.indexes.stanford_plaid import StanfordPLAID
 
         index = StanfordPLAID(str(self.folder), "plaid", override=True, nbits=2, use_triton=False)
         names = [str(i) for i in range(len(offsets) - 1)]
         index.add_documents(names, [tokens[a:b].astype(np.float32) for a, b in pairwise(offsets)])
+        return "as it chooses itself, 2 bits"
 
     def open(self) -> None:
         from pylate.indexes.stanford_plaid import StanfordPLAID
@@ -193,12 +207,13 @@ def main() -> None:
     tokens = np.load(options.tokens / "tokens.npy", mmap_mode="r")
     started = time.perf_counter()
     with _quiet():
-        peer.build(offsets, tokens)
+        note = peer.build(offsets, tokens)
     size = sum(path.stat().st_size for path in options.index.rglob("*") if path.is_file())
     record = {
         "seconds": time.perf_counter() - started,
         "rss": _peak(),
         "bytes": size,
+        "note": note,
         "package": f"{peer.package} {version(peer.package)}",
     }
     print(json.dumps(record))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.rankings import offsets_of
 from irkit.models.ragged import Ragged
 
 Floats = NDArray[np.float32]
@@ -36,6 +37,5 @@ def carve(tokens: Floats, threshold: float) -> Floats:
 def carve_all(queries: Ragged, threshold: float) -> Ragged:
     """Carve every query; the tokens' words are lost, for a ball may hold many."""
     parts = [carve(queries[row], threshold) for row in range(len(queries))]
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
     empty = np.zeros((0, queries.vectors.shape[1]), np.float32)
-    return Ragged(offsets, np.concatenate([empty, *parts]))
+    return Ragged(offsets_of([len(part) for part in parts]), np.concatenate([empty, *parts]))

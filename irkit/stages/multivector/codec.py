@@ -13,9 +13,27 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.stages.multivector.residual import Columns, Layout, ResidualCodec, default_nlist, train_residual
+from irkit.core.errors import ModelError
+from irkit.stages.multivector.residual import (
+    Columns,
+    Layout,
+    ResidualCodec,
+    check_unit,
+    default_nlist,
+    train_residual,
+)
 
-__all__ = ["ByteCodec", "Codec", "FloatCodec", "ResidualCodec", "load_codec", "train_codec", "train_residual"]
+__all__ = [
+    "ByteCodec",
+    "Codec",
+    "FloatCodec",
+    "ResidualCodec",
+    "check_unit",
+    "load_codec",
+    "to_float16",
+    "train_codec",
+    "train_residual",
+]
 
 
 class Codec(Protocol):
@@ -56,8 +74,8 @@ class FloatCodec:
         return {"tokens": (np.float16, (self.dim,))}
 
     def encode(self, vectors: NDArray[Any]) -> Columns:
-        """Round to float16."""
-        return (np.asarray(vectors).astype(np.float16),)
+        """Round to float16; see :func:`to_float16`."""
+        return (to_float16(np.asarray(vectors)),)
 
     def decode(self, *columns: NDArray[Any]) -> NDArray[np.float16]:
         """Return the column."""
@@ -115,6 +133,21 @@ class ByteCodec:
         """Take the scales from a sample ``[n, dim]``."""
         greatest = np.abs(sample).max(axis=0, initial=0).astype(np.float64)
         return cls((np.where(greatest > 0, greatest, 1.0) / 127.0).astype(np.float32))
+
+
+def to_float16(vectors: NDArray[Any], where: str | None = None) -> NDArray[np.float16]:
+    """Round to float16.
+
+    Raises:
+        ModelError: when a number is too large for it.
+    """
+    with np.errstate(over="ignore"):
+        halves: NDArray[np.float16] = vectors.astype(np.float16)
+    if not np.isfinite(halves).all():
+        hint = "take a model whose token vectors are normalised, or use this one in the stage dense"
+        message = "token vectors are kept in float16, and this model gives numbers above 65,504"
+        raise ModelError.of(message, where=where, hint=hint)
+    return halves
 
 
 def train_codec(name: str, sample: NDArray[Any], tokens: int) -> Codec:

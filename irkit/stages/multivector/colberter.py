@@ -9,16 +9,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from irkit.core.errors import ConfigError, ModelError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings, ScoreArray, offsets_of
-from irkit.models.colberter_files import is_colberter
+from irkit.models.kinds import model_type
 from irkit.models.ragged import Ragged
 from irkit.models.resolve import find
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Retriever
+from irkit.stages.multivector.grid import are_unit
 from irkit.stages.multivector.options import LateInteraction, TokenOptions
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.sentence_vectors import is_cosine, open_vectors, scaled, vectors_recipe
@@ -30,9 +31,19 @@ if TYPE_CHECKING:
     from irkit.stages.multivector.scoring import MaxSimScorer
 
 _WEIGHT = 0.8
-"""For a model that learnt none. MiniLM, nDCG@10 on SciFact / NFCorpus, 300 candidates: words alone 0.694 / 0.343; 0.7:
-0.704 / 0.357; 0.8: 0.710 / 0.355; 0.9: 0.707 / 0.340; sentence vectors alone 0.645 / 0.316. The words' part is a sum, so at 0.8
-the sentence vectors weigh as much as four words."""
+"""For a model that learnt none. It was picked on the test queries of SciFact and NFCorpus, so their scores with it say a little too
+much. MiniLM, nDCG@10 on SciFact / NFCorpus, 300 candidates, every piece of a query's words counted by itself: words alone 0.694 /
+0.343; 0.7: 0.704 / 0.357; 0.8: 0.710 / 0.355; 0.9: 0.707 / 0.340; sentence vectors alone 0.645 / 0.316. The words' part is a sum,
+so at 0.8 the sentence vectors weigh as much as four words."""
+
+
+class WordOptions(TokenOptions):
+    """How document tokens are reduced and kept: as whole words without stop words, also where other options are given."""
+
+    words: bool = True
+    """Merge the tokens of a document that are pieces of one whole word, wherever it occurs."""
+    prune: Literal["stop-words", "attention"] | None = "stop-words"
+    """Drop the tokens of English stop words and punctuation, or those that the model's last layer attends to least."""
 
 
 @dataclass(frozen=True)
@@ -44,12 +55,14 @@ class Words:
         scorer: theirs.
         exact_match: whether words meet only their like.
         stopped: whether the documents have lost their stop words: a query's would have nothing to meet.
+        merged: whether the pieces of the documents' words were merged: a query's are too.
     """
 
     tokens: Tokens
     scorer: MaxSimScorer
     exact_match: bool
     stopped: bool
+    merged: bool
 
 
 @dataclass(frozen=True)
@@ -73,7 +86,7 @@ class Colberter(Retriever, LateInteraction):
 
     With a ColBERTer or Uni-ColBERTer checkpoint everything is as the model learnt it: w, which words of a document count,
     and whether a query's word meets only the same word. Any bi-encoder works too, MiniLM unless given: its token vectors
-    are merged to whole words and stop words dropped (``tokens``), a query's stop words too.
+    are merged to whole words and stop words dropped (``tokens``), and so are a query's.
     """
 
     chunk: ClassVar[int] = 256
@@ -86,8 +99,22 @@ class Colberter(Retriever, LateInteraction):
     """How sentence vectors are compared; as the model says unless given."""
     exact_match: bool | None = None
     """Compare a query's word only with the same word of a document, as Uni-ColBERTer does. As the model says unless given."""
-    tokens: TokenOptions = TokenOptions(words=True, prune="stop-words")
+    tokens: WordOptions = WordOptions()
     """How document tokens are reduced and kept. A ColBERTer merges and drops words itself: of that, nothing is done twice."""
+
+    @model_validator(mode="after")
+    def _nothing_is_said_of_words_left_out(self) -> Self:
+        given = [
+            name
+            for name, default in (("exact_match", None), ("tokens", WordOptions()))
+            if getattr(self, name) != default
+        ]
+        if self.weight == 1 and given:
+            them = "it" if len(given) == 1 else "them"
+            raise ValueError(
+                f"weight: 1 makes no use of {' and '.join(given)}: leave {them} out, or lower the weight"
+            )
+        return self
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
@@ -102,7 +129,7 @@ class Colberter(Retriever, LateInteraction):
         if self.weight == 1:
             return [vectors]
         folder = find(self.model, context.workspace)
-        fitting = self._fitting(folder is not None and is_colberter(folder))
+        fitting = self._fitting(folder is not None and folder.is_dir() and model_type(folder) == "ColBERTer")
         return [vectors, *fitting.token_recipes(context)]
 
     def prepare(self, context: Context) -> ColberterState:
@@ -144,12 +171,14 @@ class Colberter(Retriever, LateInteraction):
     # -- inside --------------------------------------------------------------------------------------------
 
     def _fitting(self, whole_words: bool) -> Self:
-        """Return the stage without what an encoder of whole words has done to its vectors itself."""
-        if not whole_words:
-            return self
-        prune = None if self.tokens.prune == "stop-words" else self.tokens.prune
-        left = self.tokens.model_copy(update={"words": False, "prune": prune})
-        return self.model_copy(update={"tokens": left})
+        """Return the stage with plain options of tokens, without what an encoder of whole words has done to its vectors itself."""
+        asked = self.tokens.model_dump()
+        if whole_words:
+            asked |= {
+                "words": False,
+                "prune": None if self.tokens.prune == "stop-words" else self.tokens.prune,
+            }
+        return self.model_copy(update={"tokens": TokenOptions(**asked)})
 
     def _open_words(self, context: Context, encoder: TextEncoder, exact_match: bool) -> Words:
         from irkit.stages.multivector.scoring import MaxSimScorer
@@ -157,31 +186,31 @@ class Colberter(Retriever, LateInteraction):
 
         tokens = self.open_tokens(context, encoder)
         if exact_match and tokens.words is None:
-            hint = "set exact_match: false, or leave tokens.pool out"
+            cause = "leave tokens.pool out" if self.tokens.pool > 1 else "set tokens.words: true"
+            if encoder.multi_vector:
+                cause = "leave tokens out: what reduces a ColBERTer's vectors forgets their words"
+            hint = f"{cause}, or set exact_match: false"
             message = "the token vectors do not say which words they are"
             raise ConfigError.of(message, where=encoder.name, hint=hint)
-        context.notes["storage"] = str(measure_storage(self, context, encoder))
+        context.notes["storage"] = str(measure_storage(self, context))
         scorer = MaxSimScorer(tokens, encoder.device, context.runtime.threads)
-        return Words(tokens, scorer, exact_match, self.tokens.prune == "stop-words")
+        return Words(tokens, scorer, exact_match, self.tokens.prune == "stop-words", self.tokens.words)
 
     def _refine(
         self, texts: Sequence[str], found: Rankings, encoder: TextEncoder, words: Words
     ) -> NDArray[np.float64]:
         """Return the words' part of every hit's score."""
         tokens = words.tokens
-        asked = self.query_tokens(encoder, tokens, texts, words=words.exact_match or words.stopped)
+        named = words.exact_match or words.stopped or words.merged
+        asked = self.query_tokens(encoder, tokens, texts, words=named)
         if words.stopped:
             asked = _without_stop_words(asked)
+        if words.merged:
+            asked = _merged(asked)
         refined = (
             _matched(asked, found, tokens) if words.exact_match else words.scorer.rescore_all(asked, found)
         )
-        scores = refined.astype(np.float64)
-        wordless = tokens.lengths[found.doc] == 0
-        # the least score that any document could get: ColBERTer's code gives -1000 a query word
-        norms = np.sqrt(np.square(asked.vectors, dtype=np.float64).sum(axis=1))
-        least = [-tokens.longest * norms[a:b].sum() for a, b in pairwise(asked.offsets)]
-        scores[wordless] = np.array(least)[found.query[wordless]]
-        return scores
+        return refined.astype(np.float64)
 
 
 def _without_stop_words(asked: Ragged) -> Ragged:
@@ -195,15 +224,32 @@ def _without_stop_words(asked: Ragged) -> Ragged:
     return Ragged(offsets_of([part.sum() for part in stay[1:]]), asked.vectors[kept], words[kept])
 
 
+def _merged(asked: Ragged) -> Ragged:
+    """Merge the pieces of each query's whole words, as documents do: unit vectors to unit vectors."""
+    from irkit.stages.multivector.pooling import merge_words
+
+    names, parts, lengths = [np.zeros(0, np.uint32)], [asked.vectors[:0]], []
+    for start, stop in pairwise(asked.offsets):
+        vectors = asked.vectors[start:stop]
+        merged, words = merge_words(vectors, _known(asked.words)[start:stop], are_unit(vectors))
+        parts.append(merged)
+        names.append(words)
+        lengths.append(len(words))
+    return Ragged(offsets_of(lengths), np.concatenate(parts), np.concatenate(names))
+
+
 def _matched(asked: Ragged, found: Rankings, tokens: Tokens) -> ScoreArray:
-    """Return the exact-match score of every hit."""
+    """Return the exact-match score of every hit; a document without words has the least there is, as for MaxSim."""
+    from irkit.stages.multivector.scoring import floor_of
     from irkit.stages.multivector.word_match import match_scores
 
     of_asked, of_tokens = _known(asked.words), _known(tokens.words)
+    floor, wordless = floor_of(asked, tokens.longest), tokens.lengths == 0
     parts = [np.zeros(0, np.float32)]
     for query, (docs, _) in enumerate(found):
         of_query = of_asked[asked.offsets[query] : asked.offsets[query + 1]]
-        parts.append(match_scores(tokens, of_tokens, asked[query], of_query, docs))
+        scores = match_scores(tokens, of_tokens, asked[query], of_query, docs)
+        parts.append(np.where(wordless[docs], floor[query], scores))
     return np.concatenate(parts)
 
 

@@ -15,6 +15,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.rankings import offsets_of
+
 _COPY = 1 << 22
 """Bytes that are copied at a time."""
 
@@ -56,6 +58,20 @@ class Column:
         return rows
 
 
+def write_header(file: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
+    """Write the header of a ``.npy`` file; the numbers follow it in C order.
+
+    Args:
+        file: at its beginning.
+        dtype: of the numbers.
+        shape: of the whole array, which need not be in memory.
+    """
+    np.lib.format.write_array_header_1_0(
+        file,
+        {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape},
+    )
+
+
 def concatenate(files: Sequence[Path], out: Path, dtype: Any, row: tuple[int, ...] = ()) -> int:
     """Write the rows of some ``.npy`` files one after the other into a new one and return their number.
 
@@ -75,7 +91,7 @@ def concatenate(files: Sequence[Path], out: Path, dtype: Any, row: tuple[int, ..
             raise ValueError(f"{path}: {column.dtype}{column.shape}, not rows {wanted}{row}")
         total += len(column)
     with out.open("wb") as written:
-        _write_header(written, wanted, (total, *row))
+        write_header(written, wanted, (total, *row))
         for path in files:
             with path.open("rb") as file:
                 _header(file)
@@ -86,7 +102,7 @@ def concatenate(files: Sequence[Path], out: Path, dtype: Any, row: tuple[int, ..
 def concatenate_offsets(files: Sequence[Path], out: Path) -> NDArray[np.int64]:
     """Join the ``offsets.npy`` of some shards, write those of the whole, and return them, ``int64[N + 1]``."""
     lengths = [np.diff(np.load(path, allow_pickle=False)) for path in files]
-    offsets = np.concatenate([np.zeros(1, np.int64), *lengths]).cumsum(dtype=np.int64)
+    offsets = offsets_of(np.concatenate([np.zeros(0, np.int64), *lengths]))
     np.save(out, offsets, allow_pickle=False)
     return offsets
 
@@ -98,9 +114,3 @@ def _header(file: BinaryIO) -> tuple[tuple[int, ...], np.dtype[Any]]:
     if (fortran and len(shape) > 1) or dtype.hasobject:
         raise ValueError(f"{file.name}: not an array of numbers in C order")
     return shape, dtype
-
-
-def _write_header(file: BinaryIO, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
-    np.lib.format.write_array_header_1_0(
-        file, {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
-    )

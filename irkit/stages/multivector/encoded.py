@@ -11,14 +11,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
+from irkit.core.rankings import offsets_of
 from irkit.pipeline.context import Context
 from irkit.stages.encoding import EncoderOptions, encode_documents
+from irkit.stages.multivector.codec import to_float16
 from irkit.stages.multivector.columns import Column, concatenate, concatenate_offsets
 from irkit.stages.multivector.tokens import greatest_norm
 from irkit.store import Artifact, Build, Recipe
 
 if TYPE_CHECKING:
     from irkit.models.opening import TextEncoder
+
+TOKENS = "tokens"
+"""The kind of the artifact of the encoder's own tokens."""
 
 Codes: TypeAlias = Sequence[int] | NDArray[np.int64]
 
@@ -46,7 +51,7 @@ class TokenBlock:
         words = [block.words for block in blocks if block.words is not None]
         salience = [block.salience for block in blocks if block.salience is not None]
         return cls(
-            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            offsets_of(lengths),
             np.concatenate([block.vectors for block in blocks]),
             np.concatenate(words) if words else None,
             np.concatenate(salience) if salience else None,
@@ -137,7 +142,8 @@ class Encoding:
     def encode(self, texts: Sequence[str]) -> TokenBlock:
         """Encode texts."""
         made = self._encoder.tokens(texts, "document", words=self.words, salience=self._salience)
-        return TokenBlock(made.offsets, made.vectors.astype(np.float16), made.words, made.salience)
+        halves = to_float16(made.vectors, self._encoder.name)
+        return TokenBlock(made.offsets, halves, made.words, made.salience)
 
 
 def tokens_recipe(options: EncoderOptions, context: Context, *, salience: bool = False) -> Recipe:
@@ -146,7 +152,7 @@ def tokens_recipe(options: EncoderOptions, context: Context, *, salience: bool =
     Those with the attention that each token receives are another artifact: a model that tells its attention computes
     differently, and its vectors differ in their last bits.
     """
-    return Recipe("tokens", {**options.documents_spec(context), **({"salience": True} if salience else {})})
+    return Recipe(TOKENS, {**options.documents_spec(context), **({"salience": True} if salience else {})})
 
 
 def build_tokens(
@@ -175,9 +181,9 @@ def build_tokens(
         concatenate([shard / f"{name}.npy" for shard in shards], build.path(f"{name}.npy"), dtype, row)
     longest = [float(np.load(shard / "longest.npy", allow_pickle=False)) for shard in shards]
     return {
+        **context.notes,
         "documents": len(offsets) - 1,
         "tokens": int(offsets[-1]),
         "dim": encoder.token_dim,
         "longest": max([1.0, *longest]),
-        **context.notes,
     }

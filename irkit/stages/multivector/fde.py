@@ -15,11 +15,11 @@ the reference code numbers them by Gray code, which only permutes the blocks, on
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 Floats = NDArray[np.float32]
 
@@ -37,26 +37,43 @@ class FdeConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     repetitions: PositiveInt = 20
-    """Independent partitions of the space (R). More are better, the cost is linear."""
+    """Independent partitions of the space; quality and cost grow with it."""
     k_sim: int = Field(default=5, ge=0, le=12)
-    """Hyperplanes of a repetition: 2^k_sim partitions. 0 for a single one."""
+    """Random hyperplanes a repetition: 2^k_sim partitions. 0 for a single one."""
     d_proj: PositiveInt | None = 16
-    """Coordinates of a partition; those of the tokens, unprojected, for None."""
+    """Coordinates of a partition; null for those of the tokens, unprojected."""
     projection: Literal["dense", "count-sketch"] = "dense"
-    """Random signs over sqrt(d_proj), as in the paper; or one sign a coordinate, as in its authors' code (``AMS_SKETCH``)."""
+    """How tokens are projected: by random signs over sqrt(d_proj) as in the paper, or by one sign a coordinate as in its authors'
+    code (``AMS_SKETCH``)."""
     final_dim: PositiveInt | None = None
-    """Reduce the whole encoding to so many dimensions by a count sketch."""
+    """Reduce the encodings, of repetitions * 2^k_sim * d_proj dimensions, to so many by a count sketch."""
     fill_empty: bool = True
-    """Give a document's empty partitions the nearest token."""
+    """Give a document's empty partitions the nearest token, as the paper does. With minilm's tokens, false finds more of exact
+    MaxSim's first documents among the candidates; estimates that are not reranked are sometimes better for it, sometimes worse.
+    """
     seed: int = Field(default=42, ge=0)
+    """Of the random hyperplanes and signs."""
+
+    @model_validator(mode="after")
+    def _final_dim_reduces(self) -> Self:
+        if self.final_dim and self.d_proj and self.final_dim > (full := self.full_size(self.d_proj)):
+            raise ValueError(
+                f"final_dim: {self.final_dim} does not reduce the {full} dimensions of the encodings; "
+                f"give at most {full}, or leave final_dim out"
+            )
+        return self
 
     def width(self, dim: int) -> int:
         """Return the coordinates of a partition, for tokens of ``dim`` dimensions."""
         return self.d_proj or dim
 
+    def full_size(self, dim: int) -> int:
+        """Return the dimensions of an encoding before ``final_dim``, for tokens of ``dim`` dimensions."""
+        return self.repetitions * self.width(dim) << self.k_sim
+
     def size(self, dim: int) -> int:
         """Return the dimensions of an encoding, for tokens of ``dim`` dimensions."""
-        return self.final_dim or self.repetitions * (1 << self.k_sim) * self.width(dim)
+        return self.final_dim or self.full_size(dim)
 
 
 @dataclass(frozen=True)
@@ -151,7 +168,7 @@ class FdeEncoder:
 
         ends = checked(offsets, vectors, self.dim)
         texts, total = len(ends) - 1, int(ends[-1])
-        full = self.config.repetitions * self.width << self.config.k_sim
+        full = self.config.full_size(self.dim)
         out = np.zeros((texts, full), np.float32) if total == 0 else np.empty((texts, full), np.float32)
         longest = int(np.diff(ends).max(initial=0))
         product = aligned(longest + tile, self.matrix.shape[1])
@@ -251,7 +268,7 @@ def _final_sketch(config: FdeConfig, dim: int) -> tuple[NDArray[np.int64], Float
     """Draw, for every coordinate of an encoding, its place and sign in the final count sketch; None where there is none."""
     if config.final_dim is None:
         return None
-    full = config.repetitions * config.width(dim) << config.k_sim
+    full = config.full_size(dim)
     words = np.random.PCG64([config.seed, 1])
     return _below(words, full, config.final_dim), _signs(words, full)
 

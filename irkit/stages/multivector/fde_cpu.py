@@ -12,11 +12,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.stages.multivector.fde_lanes import SETTINGS, add, copy, divide, half, multiply16
+from irkit.core.jit import compiled
+from irkit.stages.multivector.fde_lanes import add, copy, divide, half, multiply16
 
 Floats = NDArray[np.float32]
 
@@ -26,7 +26,7 @@ _NOBODY = 1 << 30
 _TOGETHER = 4
 
 
-@numba.njit(**SETTINGS, forceinline=True)  # type: ignore[untyped-decorator]
+@compiled(forceinline=True)
 def _partitions(sides: Floats, token: int, bits: int, out: Any) -> None:
     """Write the partition of a token in every repetition to ``out``, ``int32[R]``.
 
@@ -41,7 +41,7 @@ def _partitions(sides: Floats, token: int, bits: int, out: Any) -> None:
             out[r] |= np.int32(sides[token, first + r] > 0.0) << j
 
 
-@numba.njit(**SETTINGS, forceinline=True)  # type: ignore[untyped-decorator]
+@compiled(forceinline=True)
 def _nearest(near: Any, bits: int) -> None:
     """Replace every entry of ``near`` (``int32[2^bits]``) by the least of distance * 2^24 + token over all corners."""
     for j in range(bits):
@@ -53,7 +53,7 @@ def _nearest(near: Any, bits: int) -> None:
                 near[at + half] = min(high, low + np.int32(_DISTANCE))
 
 
-@numba.njit(**SETTINGS)  # type: ignore[untyped-decorator]
+@compiled()
 def encode(
     sides: Floats,
     values: Floats,
@@ -115,7 +115,7 @@ def encode(
                     copy(to, at, source, token * columns + r * step, width)
 
 
-@numba.njit(**SETTINGS)  # type: ignore[untyped-decorator]
+@compiled()
 def sketch(encodings: Floats, places: NDArray[np.int64], signs: Floats, out: Floats) -> None:
     """Add every coordinate i of ``encodings`` (``float32[n, d]``), times ``signs[i]``, to coordinate ``places[i]`` of ``out``.
 
@@ -127,7 +127,7 @@ def sketch(encodings: Floats, places: NDArray[np.int64], signs: Floats, out: Flo
             out[text, places[i]] += signs[i] * encodings[text, i]
 
 
-@numba.njit(**SETTINGS)  # type: ignore[untyped-decorator]
+@compiled()
 def scan(halves: NDArray[np.uint16], query: Floats, begins: Any, ends: Any, out: Floats) -> None:
     """Write the dot product of a query with every row of a float16 matrix, where the query is not zero, to ``out``, ``float32[n]``.
 

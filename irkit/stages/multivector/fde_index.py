@@ -10,7 +10,7 @@ from __future__ import annotations
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,9 @@ from irkit.core.rankings import Rankings
 from irkit.models.ragged import Ragged, groups
 from irkit.pipeline.context import Context
 from irkit.stages.faiss_index import faiss_identity
-from irkit.stages.multivector.fde import FdeEncoder
+from irkit.stages.multivector.columns import write_header
+from irkit.stages.multivector.fde import FdeConfig, FdeEncoder
+from irkit.stages.multivector.threads import side_by_side
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.vector_index import best, faiss
 from irkit.store import Build
@@ -34,8 +36,8 @@ Kind = Literal["flat", "pq"]
 
 _SHARD = 1 << 18
 """Tokens of a shard."""
-_TEXTS = 512
-"""Documents that are encoded together: their encodings take 20 MB at 10240 dimensions."""
+_TOGETHER = 20 << 20
+"""Bytes of the encodings, and at most of the tokens, of documents that are encoded together: 512 at 10240 dimensions."""
 _ROWS = 64
 """Encodings that all queries of a group look at before the next ones."""
 _GROUP = 32
@@ -57,6 +59,44 @@ def index_spec(kind: Kind) -> dict[str, Any]:
     return {"build": FDE, "index": kind, "coordinates": _COORDINATES, "bits": _BITS, **faiss_identity()}
 
 
+def check_documents(kind: Kind, documents: int) -> None:
+    """Refuse an index that so many documents cannot have.
+
+    Raises:
+        ConfigError: when there are too few to train the quantiser.
+    """
+    if kind == "pq" and documents < _LEAST:
+        hint = "use index: flat, which is exact and fast at this size"
+        raise ConfigError.of(
+            f"pq needs at least {_LEAST} documents, here are {documents}", where="index", hint=hint
+        )
+
+
+def check_size(kind: Kind, config: FdeConfig, dim: int) -> None:
+    """Refuse options that do not fit tokens of ``dim`` dimensions.
+
+    Raises:
+        ConfigError: when ``final_dim`` does not reduce the encodings, or the quantiser cannot divide them.
+    """
+    full, size = config.full_size(dim), config.size(dim)
+    if size > full:
+        hint = f"give at most {full}, or leave final_dim out"
+        raise ConfigError.of(
+            f"final_dim: {size} does not reduce encodings of {full} dimensions", where="final_dim", hint=hint
+        )
+    if kind == "pq" and (misfit := pq_misfit(size)):
+        message, hint = misfit
+        raise ConfigError.of(message, where="index", hint=hint)
+
+
+def pq_misfit(size: int) -> tuple[str, str] | None:
+    """Return what is wrong with encodings of so many dimensions for the quantiser, and what to do; None where nothing is."""
+    if size % _COORDINATES == 0:
+        return None
+    hint = f"choose d_proj or final_dim so that it is a multiple of {_COORDINATES}, or index: flat"
+    return f"index: pq cannot divide encodings of {size} dimensions by {_COORDINATES}", hint
+
+
 def build_fde(
     build: Build, context: Context, tokens: Tokens, encoder: FdeEncoder, kind: Kind, device: str
 ) -> Mapping[str, Any]:
@@ -69,9 +109,13 @@ def build_fde(
         ConfigError: when float16 cannot hold the encodings, or the quantiser does not fit the documents.
         DependencyError: when pq needs faiss and it is missing.
     """
+    check_documents(kind, len(tokens))
+    check_size(kind, encoder.config, encoder.dim)
     documents = _documents(tokens, encoder, device)
     codec = _Halves(tokens, encoder) if kind == "flat" else _Quantiser(build, tokens, encoder, documents)
     ranges = list(groups(tokens.offsets, _SHARD, _SHARD))
+    rows = max(1, _TOGETHER // (2 * encoder.dim))
+    texts = max(1, _TOGETHER // (4 * encoder.config.full_size(encoder.dim)))
     names = [f"{first:010d}-{last:010d}" for first, last in ranges]
     done = sum(
         last - first for (first, last), name in zip(ranges, names, strict=True) if build.has_shard(name)
@@ -83,9 +127,8 @@ def build_fde(
 
             def write(path: Path, first: int = first, last: int = last) -> None:
                 with path.open("wb") as file:
-                    for start in range(first, last, _TEXTS):
-                        stop = min(start + _TEXTS, last)
-                        file.write(codec.encode(documents(start, stop)).data)
+                    for start, stop in groups(tokens.offsets[first : last + 1], rows, texts):
+                        file.write(codec.encode(documents(first + start, first + stop)).data)
 
             shards.append(build.shard(name, write))
             if fresh:
@@ -142,14 +185,13 @@ class FlatFde(FdeIndex):
             for query, (begins, ends), out in zip(asked, parts, scores, strict=True):
                 scan(self._halves[start:stop], query, begins, ends, out[start:stop])
 
-        with ThreadPoolExecutor(self._threads) as pool:
-            for _ in pool.map(look, range(0, total, _ROWS)):
-                pass
+        for _ in side_by_side([partial(look, start) for start in range(0, total, _ROWS)], self._threads):
+            pass
         return [_top(row, depth) for row in scores]
 
 
 class PqFde(FdeIndex):
-    """Looks at the quantised encodings of all documents; scores are those of the quantised encodings."""
+    """Looks at the quantised encodings of all documents, by one thread; scores are those of the quantised encodings."""
 
     def __init__(self, file: Path, encoder: FdeEncoder) -> None:
         """Read ``index.faiss``.
@@ -158,12 +200,14 @@ class PqFde(FdeIndex):
             DependencyError: when faiss is missing.
         """
         super().__init__(encoder)
-        self._index = faiss().read_index(str(file))
+        self._module = faiss()
+        self._index = self._module.read_index(str(file))
 
     def _search(
         self, asked: NDArray[np.float32], depth: int
     ) -> list[tuple[NDArray[np.int64], NDArray[np.float32]]]:
         depth = min(depth, self._index.ntotal)
+        self._module.omp_set_num_threads(1)  # of the process: others set it too
         found = []
         for query in asked:  # one by one: faiss treats a batch otherwise
             scores, codes = self._index.search(query[None], depth)
@@ -194,8 +238,7 @@ class _Halves:
 
     def finish(self, build: Build, shards: list[Path]) -> None:
         with build.path("encodings.npy").open("wb") as file:
-            header = {"descr": "<f2", "fortran_order": False, "shape": self._shape}
-            np.lib.format.write_array_header_1_0(file, header)
+            write_header(file, np.float16, self._shape)
             for shard in shards:
                 with shard.open("rb") as part:
                     shutil.copyfileobj(part, file, 1 << 22)
@@ -206,16 +249,6 @@ class _Quantiser:
 
     def __init__(self, build: Build, tokens: Tokens, encoder: FdeEncoder, documents: Any) -> None:
         module, size, total = faiss(), encoder.size, len(tokens)
-        if total < _LEAST:
-            hint = "use index: flat, which is exact and fast at this size"
-            raise ConfigError.of(
-                f"pq needs at least {_LEAST} documents, here are {total}", where="index", hint=hint
-            )
-        if size % _COORDINATES:
-            hint = f"choose options that give a multiple of {_COORDINATES}, or index: flat"
-            raise ConfigError.of(
-                f"pq cannot divide {size} dimensions by {_COORDINATES}", where="index", hint=hint
-            )
 
         def train(path: Path) -> None:
             module.omp_set_num_threads(1)
@@ -238,20 +271,18 @@ class _Quantiser:
 
 
 def _documents(tokens: Tokens, encoder: FdeEncoder, device: str) -> Any:
-    """Return a function that encodes the documents ``first:last``, on the device."""
+    """Return a function that encodes the documents ``first:last``, on the device. It reads tokens without mapping them."""
     offsets = tokens.offsets
+
+    def read(first: int, last: int) -> tuple[NDArray[np.int64], NDArray[np.float16]]:
+        return offsets[first : last + 1], tokens.read(int(offsets[first]), int(offsets[last]))
+
     if device == "cpu":
-        return lambda first, last: encoder.documents(
-            offsets[first : last + 1], tokens.span(int(offsets[first]), int(offsets[last]))
-        )
+        return lambda first, last: encoder.documents(*read(first, last))
     from irkit.stages.multivector.fde_torch import TorchDocuments
 
     there = TorchDocuments(encoder, device)
-    return lambda first, last: (
-        there.documents(offsets[first : last + 1], tokens.span(int(offsets[first]), int(offsets[last])))
-        .cpu()
-        .numpy()
-    )
+    return lambda first, last: there.documents(*read(first, last)).cpu().numpy()
 
 
 def _occupied(query: NDArray[np.float32], encoder: FdeEncoder) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -10,35 +10,22 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numba
-from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-SETTINGS: dict[str, Any] = {"cache": True, "nogil": True, "boundscheck": False, "error_model": "numpy"}
-"""How this package's kernels are compiled: kept on disk, without the GIL, division as in numpy, no fast-math."""
-
-
-def _vector(context: Any, builder: Any, kind: Any, array: Any, at: Any, lanes: int) -> Any:
-    """Return the address of ``lanes`` numbers that begin at ``array[at]``."""
-    data = context.make_array(kind)(context, builder, array).data
-    return builder.bitcast(builder.gep(data, [at]), ir.VectorType(ir.FloatType(), lanes).as_pointer())
-
-
-def _load(builder: Any, address: Any) -> Any:
-    loaded = builder.load(address)
-    loaded.align = 4  # rows begin anywhere
-    return loaded
+from irkit.core.jit import compiled
+from irkit.stages.multivector.llvm import FLOAT, HALF, Code
 
 
 def _two(lanes: int, combine: Callable[[Any, Any, Any], Any]) -> Any:
     """Make ``f(to, at, source, first)``: ``to[at : at + lanes] = combine(to[...], source[first : first + lanes])``."""
 
-    def operation(_context: Any, to: Any, at: Any, source: Any, first: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            target = _vector(context, builder, signature.args[0], args[0], args[1], lanes)
-            given = _load(builder, _vector(context, builder, signature.args[2], args[2], args[3], lanes))
-            builder.store(combine(builder, target, given), target).align = 4
+    def operation(_typing: Any, to: Any, at: Any, source: Any, first: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            code = Code(context, builder, signature, values)
+            target = code.at(0, values[1])
+            given = code.load(code.at(2, values[3]), FLOAT, lanes, 4)
+            code.store(combine(code, target, given), target, 4)
             return context.get_dummy_value()
 
         return types.void(to, types.intp, source, types.intp), generate
@@ -49,14 +36,12 @@ def _two(lanes: int, combine: Callable[[Any, Any, Any], Any]) -> Any:
 def _scaled(lanes: int) -> Any:
     """Make ``f(to, at, by)``: ``to[at : at + lanes] /= by``."""
 
-    def operation(_context: Any, to: Any, at: Any, by: Any) -> Any:
-        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-            kind = ir.VectorType(ir.FloatType(), lanes)
-            target = _vector(context, builder, signature.args[0], args[0], args[1], lanes)
-            one = builder.insert_element(ir.Constant(kind, ir.Undefined), args[2], ir.IntType(32)(0))
-            mask = ir.Constant(ir.VectorType(ir.IntType(32), lanes), [0] * lanes)
-            all_ = builder.shuffle_vector(one, ir.Constant(kind, ir.Undefined), mask)
-            builder.store(builder.fdiv(_load(builder, target), all_), target).align = 4
+    def operation(_typing: Any, to: Any, at: Any, by: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            code = Code(context, builder, signature, values)
+            target = code.at(0, values[1])
+            quotient = builder.fdiv(code.load(target, FLOAT, lanes, 4), code.spread(values[2], lanes))
+            code.store(quotient, target, 4)
             return context.get_dummy_value()
 
         return types.void(to, types.intp, types.float32), generate
@@ -64,11 +49,11 @@ def _scaled(lanes: int) -> Any:
     return intrinsic(operation)
 
 
-def _sum(builder: Any, target: Any, given: Any) -> Any:
-    return builder.fadd(_load(builder, target), given)
+def _sum(code: Code, target: Any, given: Any) -> Any:
+    return code.builder.fadd(code.load(target, FLOAT, given.type.count, 4), given)
 
 
-def _given(_builder: Any, _target: Any, given: Any) -> Any:
+def _given(_code: Code, _target: Any, given: Any) -> Any:
     return given
 
 
@@ -76,7 +61,7 @@ _add16, _add8, _copy16, _copy8 = _two(16, _sum), _two(8, _sum), _two(16, _given)
 _divide16, _divide8 = _scaled(16), _scaled(8)
 
 
-@numba.njit(**SETTINGS, forceinline=True)  # type: ignore[untyped-decorator]
+@compiled(forceinline=True)
 def add(to: Any, at: int, source: Any, first: int, width: int) -> None:
     """``to[at : at + width] += source[first : first + width]``; flat float32 arrays that do not overlap."""
     for i in range(0, width & ~15, 16):
@@ -92,7 +77,7 @@ def add(to: Any, at: int, source: Any, first: int, width: int) -> None:
         i += 1
 
 
-@numba.njit(**SETTINGS, forceinline=True)  # type: ignore[untyped-decorator]
+@compiled(forceinline=True)
 def copy(to: Any, at: int, source: Any, first: int, width: int) -> None:
     """``to[at : at + width] = source[first : first + width]``."""
     for i in range(0, width & ~15, 16):
@@ -108,7 +93,7 @@ def copy(to: Any, at: int, source: Any, first: int, width: int) -> None:
         i += 1
 
 
-@numba.njit(**SETTINGS, forceinline=True)  # type: ignore[untyped-decorator]
+@compiled(forceinline=True)
 def divide(to: Any, at: int, width: int, by: Any) -> None:
     """``to[at : at + width] /= by``, for a float32 ``by``."""
     for i in range(0, width & ~15, 16):
@@ -125,34 +110,31 @@ def divide(to: Any, at: int, width: int, by: Any) -> None:
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def half(_context: Any, bits: Any) -> Any:
+def half(_typing: Any, bits: Any) -> Any:
     """Return the number whose float16 bits are given as ``uint16``: numba has no float16 on the CPU, the processor has."""
 
     def generate(_context: Any, builder: Any, _signature: Any, args: Any) -> Any:
-        return builder.fpext(builder.bitcast(args[0], ir.HalfType()), ir.FloatType())
+        return builder.fpext(builder.bitcast(args[0], HALF), FLOAT)
 
     return types.float32(types.uint16), generate
 
 
 @intrinsic  # type: ignore[untyped-decorator]
-def multiply16(_context: Any, to: Any, at: Any, halves: Any, begin: Any, source: Any, first: Any) -> Any:
+def multiply16(_typing: Any, to: Any, at: Any, halves: Any, begin: Any, source: Any, first: Any) -> Any:
     """``to[at : at + 16] += halves[begin : begin + 16] * source[first : first + 16]``, where ``halves`` are bits of float16."""
 
-    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        target = _vector(context, builder, signature.args[0], args[0], args[1], 16)
-        data = context.make_array(signature.args[2])(context, builder, args[2]).data
-        kind = ir.VectorType(ir.HalfType(), 16)
-        small = builder.load(builder.bitcast(builder.gep(data, [args[3]]), kind.as_pointer()))
-        small.align = 2
-        wide = builder.fpext(small, ir.VectorType(ir.FloatType(), 16))
-        given = _load(builder, _vector(context, builder, signature.args[4], args[4], args[5], 16))
-        builder.store(builder.fadd(_load(builder, target), builder.fmul(wide, given)), target).align = 4
+    def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        code = Code(context, builder, signature, values)
+        target = code.at(0, values[1])
+        wide = code.load_halves(code.at(2, values[3]), 16)
+        product = builder.fmul(wide, code.load(code.at(4, values[5]), FLOAT, 16, 4))
+        code.store(builder.fadd(code.load(target, FLOAT, 16, 4), product), target, 4)
         return context.get_dummy_value()
 
     return types.void(to, types.intp, halves, types.intp, source, types.intp), generate
 
 
-@numba.njit(**SETTINGS)  # type: ignore[untyped-decorator]
+@compiled()
 def widen(halves: Any, out: Any) -> None:
     """Copy float16 numbers, given as ``uint16[n, dim]``, to ``float32[n, dim]``; numpy converts them one by one."""
     for row in range(halves.shape[0]):

@@ -12,22 +12,24 @@ more than a fixed number of tokens in memory, and an interrupted build continues
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError
+from irkit.core.rankings import offsets_of
 from irkit.models.ragged import groups
 from irkit.pipeline.context import Progress, Silent
-from irkit.stages.multivector.columns import Column
+from irkit.stages.multivector.columns import Column, write_header
 from irkit.stages.multivector.grid import are_unit
-from irkit.stages.multivector.residual import ResidualCodec, default_nlist, train_residual
+from irkit.stages.multivector.residual import ResidualCodec, train_residual
 from irkit.stages.multivector.tokens import Tokens
 from irkit.store import Build
 
-LAYOUT = 1
+LAYOUT = 2
 """Of the files below: counts up when they come to be made or written otherwise."""
 
 _SHARD = 1 << 26
@@ -40,13 +42,19 @@ _SAMPLE = 1 << 27
 """Coordinates in the sample that centroids are learnt from: a quarter of a gigabyte in float16."""
 _PER_LIST = 32
 """Tokens in the sample for each list, where there are so many."""
+_PER_ROOT = 16
+"""Lists for each unit of the square root of the number of tokens, as in PLAID (Santhanam et al. 2022, arXiv 2205.09707)."""
 _FEWEST = 8
 """Lists are fewer where a collection has not so many tokens for each."""
 
 
 def lists_for(tokens: int) -> int:
-    """Return the default number of lists: 16 sqrt(tokens) down to a power of two, and no more than a list for eight tokens."""
-    return max(1, min(default_nlist(tokens), tokens // _FEWEST))
+    """Return the default number of lists: 16 sqrt(tokens), and no more than a list for eight tokens.
+
+    It is neither rounded nor capped, so a query's work, 16 sqrt(T) centroids and some lists of sqrt(T) / 16 tokens for each of its
+    tokens, grows with the square root of the collection, while building compares T tokens with 16 sqrt(T) centroids.
+    """
+    return max(1, min(int(_PER_ROOT * np.sqrt(tokens)), tokens // _FEWEST))
 
 
 @dataclass(frozen=True)
@@ -90,12 +98,7 @@ def build_ivf(
     learnt = build.shard("codec", lambda path: _learn(path, tokens, nlist, options))
     codec = ResidualCodec.load(learnt / "codec")
     inverse = np.load(learnt / "inverse.npy", allow_pickle=False)
-    shards = []
-    with (progress or Silent()).task("coding tokens", len(tokens)) as advance:
-        for first, last, vectors in tokens.blocks(max(1, _SHARD // tokens.dim)):
-            made = _Shard(vectors, tokens.offsets[first : last + 1], first, codec, inverse)
-            shards.append(build.shard(f"lists-{first:010d}-{last:010d}", made.write))
-            advance(last - first)
+    shards = _code(build, tokens, codec, inverse, progress or Silent())
     codec.save(build.path("codec"))
     np.save(build.path("inverse.npy"), inverse, allow_pickle=False)
     offsets = _merge(shards, codec.nlist, codec.row_bytes + 1, build.path("doc.npy"), build.path("codes.npy"))
@@ -109,6 +112,29 @@ def build_ivf(
         "bytes_per_token": codec.row_bytes + 1 + 4,
         "longest_list": int(np.diff(offsets).max(initial=0)),
     }
+
+
+def _code(
+    build: Build, tokens: Tokens, codec: ResidualCodec, inverse: NDArray[np.float32], progress: Progress
+) -> list[Path]:
+    """Code the tokens shard by shard; of the shards that an interrupted build finished no vector is read."""
+    parts = list(groups(tokens.offsets, max(1, _SHARD // tokens.dim)))
+    names = [f"lists-{first:010d}-{last:010d}" for first, last in parts]
+    fresh = [not build.has_shard(name) for name in names]
+    done = sum(last - first for (first, last), new in zip(parts, fresh, strict=True) if not new)
+
+    def write(path: Path, first: int, last: int) -> None:
+        offsets = tokens.offsets[first : last + 1]
+        vectors = tokens.read(int(offsets[0]), int(offsets[-1]))
+        _Shard(vectors, offsets, first, codec, inverse).write(path)
+
+    shards = []
+    with progress.task("coding tokens", len(tokens), done) as advance:
+        for (first, last), name, new in zip(parts, names, fresh, strict=True):
+            shards.append(build.shard(name, partial(write, first=first, last=last)))
+            if new:
+                advance(last - first)
+    return shards
 
 
 def _learn(path: Path, tokens: Tokens, nlist: int, options: IvfOptions) -> None:
@@ -177,8 +203,7 @@ class _Shard:
         docs = np.arange(self.first, self.first + len(self.offsets) - 1, dtype=np.int32)
         sizes = np.bincount(lists, minlength=self.codec.nlist)
         path.mkdir()
-        bounds = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        np.save(path / "bounds.npy", bounds, allow_pickle=False)
+        np.save(path / "bounds.npy", offsets_of(sizes), allow_pickle=False)
         np.save(path / "doc.npy", np.repeat(docs, np.diff(self.offsets))[order], allow_pickle=False)
         np.save(path / "codes.npy", rows[order], allow_pickle=False)
 
@@ -198,10 +223,10 @@ def _merge(shards: list[Path], nlist: int, width: int, docs: Path, codes: Path) 
     sizes = np.zeros(nlist, np.int64)
     for each in bounds:
         sizes += np.diff(each.read(0, nlist + 1))
-    offsets = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
+    offsets = offsets_of(sizes)
     with docs.open("wb") as doc_file, codes.open("wb") as code_file:
-        _header(doc_file, np.int32, (int(offsets[-1]),))
-        _header(code_file, np.uint8, (int(offsets[-1]), width))
+        write_header(doc_file, np.int32, (int(offsets[-1]),))
+        write_header(code_file, np.uint8, (int(offsets[-1]), width))
         for first, last in groups(offsets, max(1, _MERGE // width)):
             if last == first + 1:  # perhaps a very long list: there is nothing to sort
                 for shard, each in zip(shards, bounds, strict=True):
@@ -219,9 +244,3 @@ def _merge(shards: list[Path], nlist: int, width: int, docs: Path, codes: Path) 
                 ]
                 np.concatenate(parts)[order].tofile(file)
     return offsets
-
-
-def _header(file: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
-    description = {"descr": np.dtype(dtype).str, "fortran_order": False, "shape": shape}
-    np.lib.format.write_array_header_1_0(file, description)
-    file.flush()

@@ -19,6 +19,8 @@ _STRIP = 2048
 """Centroids whose scores are worked on at a time: four rows of so many columns fit the first-level cache."""
 _STRETCH = 64
 """Centroids' scores that are passed over together."""
+_LEAST = np.finfo(np.float32).min
+"""What a document has that was met and has no score yet."""
 
 
 @numba.njit(cache=True, nogil=True, fastmath={"contract"})  # type: ignore[untyped-decorator]
@@ -197,7 +199,8 @@ def scan(
         codes: ``uint8[m, row_bytes + 1]``, packed codes, and a byte for the inverse of the decoded vector's norm.
         inverse: ``float32[256]``, what that byte stands for.
         best: ``float32[N]``, -inf for documents that this query token has not met.
-        touched: ``int32[N]``, those that it has.
+        touched: ``int32[N]``, those that it has. A document is written there once, whatever its scores are, NaN among them: what
+            says that it was met is set in the same step.
         count: how many it has.
 
     Returns:
@@ -231,6 +234,7 @@ def scan(
         if known == -np.inf:
             touched[count] = doc[t]
             count += 1
+            known = best[d] = _LEAST
         if score > known:
             best[d] = score
     return count

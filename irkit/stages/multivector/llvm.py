@@ -38,6 +38,10 @@ class Code:
         vector = ir.VectorType(element, lanes)
         return self.builder.load(self.builder.bitcast(pointer, vector.as_pointer()), align=align)
 
+    def load_halves(self, pointer: Any, lanes: int) -> Any:
+        """Read a vector of float16 as float32; every processor widens it, but for x86 before 2012."""
+        return self.builder.fpext(self.load(pointer, HALF, lanes, 2), ir.VectorType(FLOAT, lanes))
+
     def store(self, value: Any, pointer: Any, align: int) -> None:
         """Write a vector."""
         self.builder.store(value, self.builder.bitcast(pointer, value.type.as_pointer()), align=align)

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 
 from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
-from irkit.pipeline.stage import Batch, Needs, Stage
+from irkit.pipeline.stage import Batch, Needs
 from irkit.stages.multivector.options import LateInteraction
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.rerank.depth import rerank
@@ -30,7 +30,7 @@ class MaxSimState:
     scorer: MaxSimScorer
 
 
-class MaxSim(Stage, LateInteraction):
+class MaxSim(LateInteraction):
     """Score by late interaction (ColBERT's MaxSim) over the token vectors of a bi-encoder or a
     MultiVectorEncoder.
 
@@ -39,6 +39,7 @@ class MaxSim(Stage, LateInteraction):
     token vectors: see :mod:`irkit.stages.multivector.scoring`.
     """
 
+    cache_version: ClassVar[int] = 2
     kind = "reranker"
     needs: ClassVar[Needs] = "optional"
     chunk: ClassVar[int] = 256

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.core.rankings import CodeArray, IntArray, ScoreArray
+from irkit.core.rankings import CodeArray, IntArray, ScoreArray, offsets_of
 from irkit.models.ragged import Ragged, groups
 from irkit.stages.multivector import maxsim_kernels as kernels
+from irkit.stages.multivector.scoring import norms_of
+from irkit.stages.multivector.threads import side_by_side
 from irkit.stages.multivector.tokens import FloatTokens, Tokens
-
-T = TypeVar("T")
 
 _BLOCK = 1 << 15
 """Coordinates in a block: 128 KB in float32, a part of the second-level cache."""
@@ -36,13 +33,11 @@ class _Query:
         panels: of :func:`panels_of`.
         slack: ``float32[Tq]``: how far from the greatest product another may be and still be the greatest.
         exact: ``float64[Tq * depth]``, coordinates padded with zeros.
-        floor: the score of a document without tokens.
     """
 
     panels: NDArray[np.float32]
     slack: NDArray[np.float32]
     exact: NDArray[np.float64]
-    floor: float
 
 
 class CpuEngine:
@@ -80,7 +75,7 @@ class CpuEngine:
             for first, last in pairwise(cuts):
                 if last > first:
                     work.append(partial(self._score, queries[number], docs[first:last], out[first:last]))
-        for _ in _side_by_side(work, self._threads):
+        for _ in side_by_side(work, self._threads):
             pass
         return out
 
@@ -90,7 +85,7 @@ class CpuEngine:
         owner = np.repeat(np.arange(len(queries)), np.diff(queries.offsets))
         ranges = groups(self._tokens.offsets, _DECODE, max(1, _CELLS // max(1, len(queries))))
         work = [partial(self._scan, first, last, queries, panels, owner) for first, last in ranges]
-        return _side_by_side(work, self._threads)
+        return side_by_side(work, self._threads)
 
     # -- inside --------------------------------------------------------------------------------------------
 
@@ -99,11 +94,11 @@ class CpuEngine:
         query = self._prepare(vectors)
         order = np.argsort(docs, kind="stable")
         codes = docs[order].astype(np.int64)
-        scores = np.full(len(codes), query.floor)
+        scores = np.zeros(len(codes))
         if self._resident is not None:
             self._run(query, self._resident, self._tokens.offsets[codes], self._lengths[codes], scores)
         else:
-            ends = np.concatenate([[0], np.cumsum(self._lengths[codes])])
+            ends = offsets_of(self._lengths[codes])
             for first, last in groups(ends, _DECODE, len(codes)):
                 some = codes[first:last]
                 starts, lengths = ends[first:last] - ends[first], self._lengths[some]
@@ -127,16 +122,15 @@ class CpuEngine:
         exact = np.zeros((len(vectors), self._depth))
         exact[:, : vectors.shape[1]] = vectors
         slack = 2.0 * product_error(vectors, self._tokens.longest)
-        floor = -self._tokens.longest * len(vectors)
-        return _Query(panels_of(vectors), slack.astype(np.float32), exact.ravel(), floor)
+        return _Query(panels_of(vectors), slack.astype(np.float32), exact.ravel())
 
     def _scan(
         self, first: int, last: int, queries: Ragged, panels: NDArray[np.float32], owner: IntArray
     ) -> tuple[int, NDArray[np.float32]]:
         offsets = self._tokens.offsets[first : last + 1]
+        # mapped, not read: a scan that copied the rows first would take half as long again
         bits = _bits(self._tokens.span(int(offsets[0]), int(offsets[-1])))
         out = np.zeros((len(queries), last - first), np.float32)
-        out[:, np.diff(offsets) == 0] = -self._tokens.longest * np.diff(queries.offsets)[:, None]
         kernels.scan_documents(
             bits, self._tokens.dim, self._depth, offsets - offsets[0], panels, owner, self._block, out
         )
@@ -151,8 +145,8 @@ def product_error(query: NDArray[np.float32], longest: float) -> NDArray[np.floa
     the roundings of what is calculated with it.
     """
     steps = (query.shape[1] + 2) * 2.0**-24
-    norms = np.sqrt(np.square(query, dtype=np.float64).sum(axis=1))
-    error: NDArray[np.float64] = 2.0 * steps / (1.0 - steps) * longest * norms
+    factor = 2.0 * steps / (1.0 - steps) * longest
+    error: NDArray[np.float64] = factor * norms_of(query)
     return error
 
 
@@ -175,22 +169,3 @@ def _bits(vectors: NDArray[np.float16]) -> NDArray[np.uint16]:
     flat = np.ascontiguousarray(vectors).view(np.uint16).reshape(-1)
     flat.flags.writeable = False  # so that arrays in memory and mapped ones share one compiled function
     return flat
-
-
-def _side_by_side(work: Sequence[Callable[[], Any]], threads: int) -> Iterator[Any]:
-    """Yield the results in the order of the work; a few more tasks than threads are under way or waiting to be taken."""
-    if threads == 1 or len(work) <= 1:
-        for task in work:
-            yield task()
-        return
-    pool = ThreadPoolExecutor(min(threads, len(work)), "maxsim")
-    under_way: deque[Future[Any]] = deque()
-    try:
-        for task in work:
-            under_way.append(pool.submit(task))
-            if len(under_way) > threads:
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)

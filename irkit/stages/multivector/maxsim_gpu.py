@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.core.rankings import CodeArray, IntArray, ScoreArray
+from irkit.core.rankings import CodeArray, IntArray, ScoreArray, offsets_of
 from irkit.models.ragged import Ragged, groups
 from irkit.stages.multivector.tokens import Tokens
 
@@ -74,8 +74,6 @@ class CudaEngine:
         for at, codes, pairs in self._parts(docs, order):
             query, doc = (torch.from_numpy(part).to(self._device) for part in (owner[at], codes))
             out[at] = pairs.scores(asked, query, doc).cpu().numpy()
-        bare = np.flatnonzero(self._tokens.lengths[docs] == 0)
-        out[bare] = 0.0 - self._tokens.longest * np.diff(queries.offsets)[owner[bare]]
         return out.astype(np.float32)
 
     def scan(self, queries: Ragged) -> Iterator[tuple[int, NDArray[np.float32]]]:
@@ -83,7 +81,6 @@ class CudaEngine:
         import torch
 
         asked = Asked.move(queries, self._device)
-        floor = (0.0 - self._tokens.longest * np.diff(queries.offsets)).astype(np.float32)
         for first, last in groups(self._tokens.offsets, self._block, max(1, _CELLS // max(1, len(queries)))):
             count = last - first
             pairs, lead = (self._resident, first) if self._resident else (self._move(first, last), 0)
@@ -91,9 +88,7 @@ class CudaEngine:
             query = torch.arange(len(queries), dtype=torch.int32, device=self._device)
             # neighbours share the document, which is then still in the cache
             found = pairs.scores(asked, query.repeat(count), doc.repeat_interleave(len(queries)))
-            scores = found.view(count, len(queries)).float().cpu().numpy().T.copy()
-            scores[:, self._tokens.lengths[first:last] == 0] = floor[:, None]
-            yield first, scores
+            yield first, found.view(count, len(queries)).float().cpu().numpy().T.copy()
 
     def _move(self, first: int, last: int) -> Pairs:
         """Bring the documents from ``first`` to before ``last`` to the device."""
@@ -118,7 +113,7 @@ class CudaEngine:
             at += len(some)
             distinct, number = np.unique(docs[some], return_inverse=True)
             lengths = self._tokens.lengths[distinct]
-            starts = np.concatenate([[0], np.cumsum(lengths)])
+            starts = offsets_of(lengths)
             rows = np.repeat(self._tokens.offsets[distinct] - starts[:-1], lengths) + np.arange(starts[-1])
             pairs = Pairs(starts, self._tokens.take(rows), self._tokens.longest, self._device)
             yield some, number.astype(np.int32), pairs

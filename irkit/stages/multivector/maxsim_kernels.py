@@ -6,25 +6,23 @@ the order that suits it, which pays only when many columns follow. Here the oper
 product of a block with 32 columns runs at the speed of the arithmetic units.
 
 Numba has neither float16 nor vectors, so the inner loops are written in LLVM's own terms, which the compiler turns into
-the instructions of the machine at hand. They share this file with the functions that call them because numba's cache notices
-changes of one file only.
+the instructions of the machine at hand.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba.core import cgutils, types
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic
 
-from irkit.stages.multivector.llvm import DOUBLE, FLOAT, HALF, INT, Code, constant
+from irkit.core.jit import compiled
+from irkit.stages.multivector.llvm import DOUBLE, FLOAT, INT, Code, constant
 
-F = TypeVar("F", bound=Callable[..., Any])
 Array = Any
 """A flat array that numba compiles for. float16 numbers come as ``uint16``, their bits."""
 
@@ -41,7 +39,6 @@ DEPTH = 8
 _CONVERTS = "+f16c" in _FEATURES.split(",") or _TRIPLE.startswith(("aarch64", "arm64"))
 """Whether the processor converts float16: every one does, but for x86 before 2012."""
 
-_compiled: Callable[[F], F] = numba.njit(cache=True, nogil=True, boundscheck=False, error_model="numpy")
 _loop: Callable[[Callable[..., Any]], Callable[..., Any]] = intrinsic
 
 
@@ -110,10 +107,7 @@ def _convert(typing: Any, source: Any, at: Any, out: Any, out_at: Any, vectors: 
         halves, floats = code.at(0, values[1]), code.at(2, values[3])
         with cgutils.for_range(builder, values[4]) as loop:
             here = builder.mul(loop.index, code.number(LANES))
-            wide = builder.fpext(
-                code.load(code.step(halves, here), HALF, LANES, 2), ir.VectorType(FLOAT, LANES)
-            )
-            code.store(wide, code.step(floats, here), 4)
+            code.store(code.load_halves(code.step(halves, here), LANES), code.step(floats, here), 4)
         return context.get_dummy_value()
 
     return signature, generate
@@ -181,7 +175,7 @@ def _exact(typing: Any, tokens: Any, at: Any, query: Any, query_at: Any, depth: 
     return signature, generate
 
 
-@_compiled
+@compiled()
 def widen_bits(source: Array, bits: Array, floats: Array) -> None:
     """Write float16 numbers (as ``uint16``) as float32, by integer arithmetic; ``bits`` and ``floats`` are the same memory.
 
@@ -197,7 +191,7 @@ def widen_bits(source: Array, bits: Array, floats: Array) -> None:
         floats[i] *= np.float32(2.0**112)
 
 
-@_compiled
+@compiled()
 def _widen(source: Array, at: int, out: Array, bits: Array, out_at: int, count: int) -> None:
     done = 0
     if _CONVERTS:
@@ -214,7 +208,7 @@ def _widen(source: Array, at: int, out: Array, bits: Array, out_at: int, count: 
 # -- the loops over documents --------------------------------------------------------------------------------
 
 
-@_compiled
+@compiled()
 def _fill(
     vectors: Array, dim: int, depth: int, start: int, rows: int, tokens: Array, bits: Array, at: int
 ) -> None:
@@ -226,7 +220,7 @@ def _fill(
             _widen(vectors, (start + row) * dim, tokens, bits, (at + row) * depth, dim)
 
 
-@_compiled
+@compiled()
 def _multiply(
     tokens: Array, rows: int, depth: int, dim: int, panels: Array, column: int, width: int, out: Array, out_at: int, stride: int,
     source: Array, ahead: Array,
@@ -248,7 +242,7 @@ def _multiply(
             _half_tile(tokens, at, depth, panels, panel, dim, out, to, stride, source, 0)
 
 
-@_compiled
+@compiled()
 def _aim(starts: Array, lengths: Array, document: int, dim: int, ahead: Array) -> None:
     """Write where the rows of the documents from one on lie, ROWS at a time."""
     row = 0
@@ -259,7 +253,7 @@ def _aim(starts: Array, lengths: Array, document: int, dim: int, ahead: Array) -
         row += ROWS
 
 
-@_compiled
+@compiled()
 def score_documents(
     vectors: Array,
     dim: int,
@@ -338,7 +332,7 @@ def score_documents(
         first = last
 
 
-@_compiled
+@compiled()
 def scan_documents(
     vectors: Array, dim: int, depth: int, offsets: Array, panels: Array, owner: Array, block: int, out: Array
 ) -> None:

@@ -41,7 +41,7 @@ class TorchEngine:
         """Return the exact scores of each query with its documents: query ``q`` owns ``docs[offsets[q]:offsets[q + 1]]``."""
         import torch
 
-        out = np.repeat(self._floor(queries), np.diff(offsets))
+        out = np.zeros(len(docs))
         for number in range(len(queries)):
             hits = slice(int(offsets[number]), int(offsets[number + 1]))
             asked = torch.from_numpy(queries[number].astype(np.float64)).to(self._exact_device)
@@ -61,15 +61,12 @@ class TorchEngine:
         step = max(1, _CELLS // max(1, len(queries)))
         for first in range(0, len(self._tokens), step):
             docs = np.arange(first, min(first + step, len(self._tokens)), dtype=np.int32)
-            scores = np.repeat(self._floor(queries)[:, None].astype(np.float32), len(docs), axis=1)
+            scores = np.zeros((len(queries), len(docs)), np.float32)
             for at, vectors in self._blocks(docs):
                 maxima = _maxima(asked, torch.from_numpy(vectors).to(self._device).float())
                 sums = torch.zeros((len(queries), len(at)), device=self._device).index_add_(0, member, maxima)
                 scores[:, at] = sums.cpu().numpy()
             yield first, scores
-
-    def _floor(self, queries: Ragged) -> NDArray[np.float64]:
-        return 0.0 - self._tokens.longest * np.diff(queries.offsets)
 
     def _blocks(self, docs: CodeArray) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float16]]]:
         """Yield positions in ``docs`` and their vectors ``float16[B, L, dim]``; documents of similar length go together."""

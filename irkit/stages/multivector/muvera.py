@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
@@ -35,28 +35,18 @@ class MuveraState:
     scorer: MaxSimScorer
 
 
-class Muvera(Retriever, LateInteraction):
+class Muvera(Retriever, LateInteraction, FdeConfig):
     """Retrieve by fixed-dimensional encodings of token vectors, then rerank by exact MaxSim (arXiv 2405.19504).
 
     With ``rerank: false`` the score is the estimate itself, <query encoding, document encoding> / repetitions. Reranked documents
-    have MaxSim's scores, and what ``k`` asks for beyond them follows in the order of the estimates. See
+    have MaxSim's scores, and what ``k`` asks for beyond them follows with the estimates, moved below these as a whole, so that
+    the scores can be fused with others. See
     :class:`~irkit.stages.multivector.fde.FdeEncoder` for what may differ between machines.
     """
 
+    cache_version: ClassVar[int] = 2
     chunk: ClassVar[int] = 256
 
-    repetitions: PositiveInt = 20
-    """Independent partitions of the space; quality and cost grow with it."""
-    k_sim: int = Field(default=5, ge=0, le=12)
-    """Random hyperplanes a repetition: 2^k_sim partitions."""
-    d_proj: PositiveInt | None = 16
-    """Coordinates of a partition; null for those of the tokens, unprojected."""
-    projection: Literal["dense", "count-sketch"] = "dense"
-    """How tokens are projected: by random signs as in the paper, or by its authors' sparse ones."""
-    final_dim: PositiveInt | None = None
-    """Reduce the encodings, of repetitions * 2^k_sim * d_proj dimensions, to so many."""
-    seed: int = Field(default=42, ge=0)
-    """Of the random hyperplanes and signs."""
     index: Literal["flat", "pq"] = "flat"
     """``flat`` multiplies all encodings, in float16; ``pq`` is 32 times smaller and faster from some ten thousand documents on,
     and wants more ``candidates``: twice as many find as much."""
@@ -64,20 +54,33 @@ class Muvera(Retriever, LateInteraction):
     """How many documents are reranked."""
     rerank: bool = True
     """Give the candidates their exact MaxSim."""
-    carve: float | None = Field(default=None, gt=0.0)
+    carve: float | None = Field(default=None, gt=0.0, le=1.0)
     """Rerank with fewer query vectors: tokens whose cosine is at least this, such as 0.7, are added up."""
+
+    @model_validator(mode="after")
+    def _options_of_reranking_rerank(self) -> Self:
+        given = {"carve": self.carve, "candidates": self.candidates}
+        idle = [name for name, value in given.items() if value != type(self).model_fields[name].default]
+        if idle and not self.rerank:
+            names = " and ".join(idle)
+            raise ValueError(
+                f"{names}: nothing is reranked with rerank: false; leave {names} out, or give rerank: true"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _pq_divides(self) -> Self:
+        from irkit.stages.multivector.fde_index import pq_misfit
+
+        dim = self.d_proj or self.tokens.dim
+        if self.index == "pq" and (dim or self.final_dim) and (misfit := pq_misfit(self.size(dim or 1))):
+            raise ValueError("; ".join(misfit))
+        return self
 
     @property
     def fde(self) -> FdeConfig:
         """The options of the encodings."""
-        return FdeConfig(
-            repetitions=self.repetitions,
-            k_sim=self.k_sim,
-            d_proj=self.d_proj,
-            projection=self.projection,
-            final_dim=self.final_dim,
-            seed=self.seed,
-        )
+        return FdeConfig(**self.model_dump(include=set(FdeConfig.model_fields)))
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
@@ -98,10 +101,12 @@ class Muvera(Retriever, LateInteraction):
             ConfigError: when the index does not fit the documents.
             DependencyError: when the index needs faiss and it is missing.
         """
-        from irkit.stages.multivector.fde_index import FlatFde, PqFde, build_fde
+        from irkit.stages.multivector.fde_index import FlatFde, PqFde, build_fde, check_documents, check_size
         from irkit.stages.multivector.scoring import MaxSimScorer
 
+        check_documents(self.index, len(context.collection.docs))  # before hours of encoding
         encoder = self.load_encoder(context)
+        check_size(self.index, self.fde, self.tokens.dim or encoder.token_dim)
         tokens = self.open_tokens(context, encoder)
         fde = FdeEncoder(self.fde, tokens.dim)
         kept = context.artifact(

@@ -10,14 +10,17 @@ from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
 from irkit.models.ragged import Ragged
 from irkit.pipeline.context import Context
-from irkit.pipeline.stage import EXECUTION
+from irkit.pipeline.stage import EXECUTION, Stage
 from irkit.stages.encoding import EncoderOptions
-from irkit.stages.multivector.encoded import Encoding, Kept, build_tokens, tokens_recipe
+from irkit.stages.multivector.encoded import TOKENS, Encoding, Kept, build_tokens, tokens_recipe
 from irkit.stages.multivector.tokens import Tokens
-from irkit.store import Build, Recipe
+from irkit.store import Artifact, Build, Recipe
 
 if TYPE_CHECKING:
     from irkit.models.opening import TextEncoder
+
+STORE = "token-store"
+"""The kind of the artifact of reduced tokens."""
 
 _KEEP = 0.6
 
@@ -49,8 +52,8 @@ class TokenOptions(BaseModel):
         return self
 
 
-class LateInteraction(EncoderOptions):
-    """The options of a stage that compares token vectors."""
+class LateInteraction(EncoderOptions, Stage):
+    """What a stage that compares token vectors has in common with all others: options, and the artifacts behind them."""
 
     tokens: TokenOptions = TokenOptions()
     query_special_tokens: bool | None = None
@@ -64,12 +67,18 @@ class LateInteraction(EncoderOptions):
     Without them nothing of that size is ever written, and the sample from which the reduction learns is encoded twice.
     """
 
+    def opens(self, context: Context) -> list[Recipe]:
+        """Return the artifacts that are read: of the tokens, those that were reduced, where they were."""
+        found = self.artifacts(context)
+        reduced = any(recipe.kind == STORE for recipe in found)
+        return [recipe for recipe in found if not (reduced and recipe.kind == TOKENS)]
+
     def token_recipes(self, context: Context) -> list[Recipe]:
         """Return the recipes of the artifacts behind the documents' tokens; the last is the one that is read."""
         raw = tokens_recipe(self, context, salience=self.tokens.prune == "attention")
-        if self.tokens == TokenOptions():
+        if self.tokens.model_dump() == TokenOptions().model_dump():
             return [raw]
-        reduced = Recipe("token-store", {"tokens": raw.key, **reduction_spec(self.tokens)})
+        reduced = Recipe(STORE, {"tokens": raw.key, **reduction_spec(self.tokens)})
         return [raw, reduced] if self.keep_raw else [reduced]
 
     def open_tokens(self, context: Context, encoder: TextEncoder) -> Tokens:
@@ -79,7 +88,7 @@ class LateInteraction(EncoderOptions):
             ConfigError: when the encoder cannot give what ``tokens`` asks for.
             ModelError: when a reduction needs words or attention, and the model tells none.
         """
-        from irkit.stages.multivector.reduce import build_store, check_options
+        from irkit.stages.multivector.reduce import build_store, check_encoder, check_options
 
         check_options(self.tokens, encoder.token_dim, encoder.name)
         salience = self.tokens.prune == "attention"
@@ -90,13 +99,14 @@ class LateInteraction(EncoderOptions):
             return build_tokens(build, context, encoder, salience=salience)
 
         def reduce(build: Build) -> dict[str, Any]:
-            if self.tokens.words or self.tokens.prune == "stop-words":
-                encoder.tokens(["word"], "document", words=True)  # fails now, not after hours of encoding
+            check_encoder(self.tokens, encoder)
             kept = context.artifact(raw, encode) if self.keep_raw else context.store.find(raw)
             source = Encoding(context, encoder, salience=salience) if kept is None else Kept(kept)
             return build_store(build, context, self.tokens, source, encoder.token_dim)
 
-        return Tokens.open(context.artifact(wanted, encode if wanted.key == raw.key else reduce))
+        opened = context.artifact(wanted, encode if wanted.key == raw.key else reduce)
+        context.notes["tokens"] = _said(opened)
+        return Tokens.open(opened)
 
     def query_tokens(
         self, encoder: TextEncoder, tokens: Tokens, texts: Sequence[str], *, words: bool = False
@@ -115,3 +125,10 @@ def reduction_spec(options: TokenOptions) -> dict[str, Any]:
     if options.pool > 1:
         spec["scipy"] = ".".join(version("scipy").split(".")[:2])
     return spec
+
+
+def _said(tokens: Artifact) -> str:
+    """Say how many tokens there are, of how many, and what each takes."""
+    meta = tokens.meta
+    count = f"{meta['tokens']:,} of {meta['encoded']:,}" if "encoded" in meta else f"{meta['tokens']:,}"
+    return f"{count} tokens, {meta.get('bytes_per_token', 2 * meta['dim'])} bytes each"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError, ModelError
+from irkit.core.rankings import offsets_of
 from irkit.pipeline.context import Context
 from irkit.stages.encoding import SHARD, document_shards
-from irkit.stages.multivector.codec import Codec, load_codec, train_codec
+from irkit.stages.multivector.codec import Codec, check_unit, load_codec, to_float16, train_codec
 from irkit.stages.multivector.columns import concatenate, concatenate_offsets
 from irkit.stages.multivector.encoded import Source, TokenBlock
 from irkit.stages.multivector.grid import are_unit, on_grid
@@ -29,9 +31,10 @@ from irkit.stages.multivector.tokens import greatest_norm
 from irkit.store import Build
 
 if TYPE_CHECKING:
+    from irkit.models.opening import TextEncoder
     from irkit.stages.multivector.options import TokenOptions
 
-REDUCTION = 1
+REDUCTION = 2
 """Counts up when the same options come to give other bytes, also with a change to the list of stop words."""
 
 _SEED = 0
@@ -81,7 +84,7 @@ class Reduction:
                 # a bag of words has no [CLS] in front
                 part = pool_tokens(part, self.options.pool, self.unit, 0 if self.options.words else 1)
             parts.append(part)
-        offsets = _offsets([len(part) for part in parts[1:]])
+        offsets = offsets_of([len(part) for part in parts[1:]])
         return offsets, np.concatenate(parts), np.concatenate(names) if self.keeps_words else None
 
     def _pruned(self, block: TokenBlock) -> TokenBlock:
@@ -95,7 +98,7 @@ class Reduction:
                 stay.append(most_attended(_known(block.salience)[start:stop], self.options.keep))
         kept = np.concatenate(stay)
         words = None if block.words is None else block.words[kept]
-        return TokenBlock(_offsets([part.sum() for part in stay[1:]]), block.vectors[kept], words, None)
+        return TokenBlock(offsets_of([part.sum() for part in stay[1:]]), block.vectors[kept], words, None)
 
 
 def check_options(options: TokenOptions, token_dim: int, where: str) -> None:
@@ -108,6 +111,21 @@ def check_options(options: TokenOptions, token_dim: int, where: str) -> None:
         hint = f"set tokens.dim to at most {token_dim}, or leave it out"
         message = f"tokens.dim is {options.dim}, and the encoder's token vectors have {token_dim} dimensions"
         raise ConfigError.of(message, where=where, hint=hint)
+
+
+def check_encoder(options: TokenOptions, encoder: TextEncoder) -> None:
+    """Refuse now, by encoding one word, what would be found out after hours of encoding.
+
+    Raises:
+        ConfigError: for residual codes of vectors that are not of unit length.
+        ModelError: when words are needed and the tokeniser knows none.
+    """
+    words = options.words or options.prune == "stop-words"
+    residual = options.codec.startswith("residual")
+    if words or residual:
+        made = encoder.tokens(["word"], "document", words=words)
+        if residual:
+            check_unit(made.vectors, encoder.name)
 
 
 def build_store(
@@ -127,9 +145,11 @@ def build_store(
     reduction, codec = _load(learnt, options, options.dim or token_dim)
 
     def write(codes: range, path: Path) -> None:
-        offsets, vectors, words = reduction(source.read(codes))
+        block = source.read(codes)
+        offsets, vectors, words = reduction(block)
         path.mkdir()
         columns = codec.encode(vectors)
+        np.save(path / "counts.npy", _counts(block, words), allow_pickle=False)
         np.save(path / "offsets.npy", offsets, allow_pickle=False)
         np.save(path / "longest.npy", greatest_norm(codec.decode(*columns)), allow_pickle=False)
         for name, column in zip(codec.layout, columns, strict=True):
@@ -147,18 +167,33 @@ def build_store(
     if reduction.projection:
         reduction.projection.save(build.path("projection.npy"))
     longest = [float(np.load(shard / "longest.npy", allow_pickle=False)) for shard in shards]
-    size = sum(path.stat().st_size for path in build.path("").rglob("*.npy"))
+    counts = sum(
+        (np.load(shard / "counts.npy", allow_pickle=False) for shard in shards), np.zeros(4, np.int64)
+    )
+    named = dict(zip(("encoded", "pieces", "words_before", "words_after"), counts.tolist(), strict=True))
     return {
+        **context.notes,
         "documents": len(offsets) - 1,
         "tokens": int(offsets[-1]),
+        **(named if reduction.keeps_words else {"encoded": named["encoded"]}),
         "dim": codec.dim,
         "codec": options.codec,
         "unit": reduction.unit,
         "projected": reduction.projection is not None,
         "longest": max([1.0, *longest]),
-        "bytes_per_token": round(size / max(1, int(offsets[-1])), 2),
-        **context.notes,
+        "bytes_per_token": sum(np.dtype(dtype).itemsize * prod(row) for dtype, row in codec.layout.values()),
     }
+
+
+def _counts(block: TokenBlock, words: NDArray[np.uint32] | None) -> NDArray[np.int64]:
+    """Count the tokens of documents, ``int64[4]``: all; with ``words``, what they were reduced to, also the word pieces among them,
+    the different words of each document summed up, and those that are left.
+    """
+    if block.words is None or words is None:
+        return np.array([len(block.vectors), 0, 0, 0])
+    doc = np.repeat(np.arange(len(block.offsets) - 1), np.diff(block.offsets))
+    pieces = (doc << 32 | block.words)[block.words > 0]  # special tokens are no pieces
+    return np.array([len(block.vectors), len(pieces), len(np.unique(pieces)), np.count_nonzero(words)])
 
 
 # -- learning ----------------------------------------------------------------------------------------------
@@ -199,7 +234,7 @@ def _learn(
     if options.codec != "float16":
         for block in sample():
             documents += len(block.offsets) - 1
-            reduced.append(reduction(block)[1].astype(np.float16))
+            reduced.append(to_float16(reduction(block)[1]))
     vectors = _joined(reduced)
     codec = train_codec(options.codec, vectors, len(vectors) * count // max(1, documents))
     path.mkdir()
@@ -239,7 +274,3 @@ def _known(array: NDArray[Any] | None) -> NDArray[Any]:
         hint = "leave out tokens.words and tokens.prune"
         raise ModelError.of("the model's tokeniser does not say which tokens make a word", hint=hint)
     return array
-
-
-def _offsets(lengths: Any) -> NDArray[np.int64]:
-    return np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)

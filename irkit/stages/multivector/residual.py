@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError
 from irkit.stages.multivector.grid import are_unit, grid_float16, on_grid
-from irkit.stages.multivector.kmeans import Nearest, kmeans
+from irkit.stages.multivector.kmeans import FINAL_PROBES, Nearest, kmeans
 
 _BLOCK = 1 << 16
 """Rows that are coded at a time."""
@@ -73,7 +73,7 @@ class ResidualCodec:
 
     @cached_property
     def _nearest(self) -> Nearest:
-        return Nearest(self.centroids)
+        return Nearest(self.centroids, FINAL_PROBES)
 
     def assign(self, vectors: NDArray[Any]) -> NDArray[np.int32]:
         """Return the nearest centroid of every row by dot product, ``int32[n]``; see :class:`Nearest` for what is exact."""
@@ -152,14 +152,11 @@ def train_residual(
     Raises:
         ConfigError: when the vectors are not of unit length: residual codes keep directions only.
     """
-    if not all(are_unit(sample[start : start + _BLOCK]) for start in range(0, max(1, len(sample)), _BLOCK)):
-        hint = "take tokens.codec: int8 or float16"
-        raise ConfigError.of(
-            "residual codes keep directions, and these token vectors are not of unit length", hint=hint
-        )
+    for start in range(0, len(sample), _BLOCK):
+        check_unit(sample[start : start + _BLOCK])
     centroids = grid_float16(kmeans(sample, nlist, iterations=iterations, seed=seed))
     chosen = on_grid(sample[:: max(1, len(sample) // _RESIDUALS)])
-    near = Nearest(centroids).assign(chosen)
+    near = Nearest(centroids, FINAL_PROBES).assign(chosen)
     residuals = _residuals(chosen, centroids.astype(np.float32)[near])
     dim, buckets = centroids.shape[1], 1 << bits
     cutoffs = np.zeros((dim, buckets - 1), np.float32)
@@ -177,6 +174,18 @@ def train_residual(
     return ResidualCodec(centroids, cutoffs, weights, bits)
 
 
+def check_unit(vectors: NDArray[Any], where: str | None = None) -> None:
+    """Refuse vectors that residual codes would shorten or lengthen.
+
+    Raises:
+        ConfigError: when they are not of unit length.
+    """
+    if not are_unit(vectors):
+        hint = "take tokens.codec: int8 or float16"
+        message = "residual codes keep directions, and these token vectors are not of unit length"
+        raise ConfigError.of(message, where=where, hint=hint)
+
+
 def default_nlist(tokens: int) -> int:
     """Return PLAID's number of centroids for so many tokens: 16 sqrt(tokens), down to a power of two, at most 65,536."""
     return min(1 << 16, 1 << max(0, int(np.floor(np.log2(max(1.0, 16.0 * np.sqrt(max(1, tokens))))))))
@@ -192,15 +201,6 @@ def pack(buckets: NDArray[np.uint8], bits: int) -> NDArray[np.uint8]:
     for place in range(each):
         packed |= padded[:, place::each] << np.uint8(place * bits)
     return packed
-
-
-def unpack(codes: NDArray[np.uint8], bits: int, dim: int) -> NDArray[np.uint8]:
-    """Return the bucket numbers ``uint8[n, dim]`` of packed codes: the inverse of :func:`pack`."""
-    each, mask = 8 // bits, np.uint8((1 << bits) - 1)
-    out = np.empty((len(codes), codes.shape[1], each), np.uint8)
-    for place in range(each):
-        out[:, :, place] = (codes >> np.uint8(place * bits)) & mask
-    return out.reshape(len(codes), codes.shape[1] * each)[:, :dim]
 
 
 def _residuals(vectors: NDArray[np.float64], centroids: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -19,7 +19,9 @@ which shows in the last bit of about one float32 score in ten million.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Protocol
 
 import numpy as np
@@ -40,7 +42,7 @@ _MARGIN = 4096
 class Engine(Protocol):
     """What computes, on one device. Query vectors come on the grid (multiples of 2^-20, in float32).
 
-    A document without tokens scores ``-longest`` for every query token; a query without tokens scores 0.
+    A document without tokens scores 0 here, and so does a query without tokens.
     """
 
     def exact(self, queries: Ragged, offsets: IntArray, docs: CodeArray) -> ScoreArray:
@@ -60,8 +62,7 @@ class Engine(Protocol):
 class MaxSimScorer:
     """Scores queries against documents' token vectors.
 
-    A document without tokens gets the least score a document can get: ``-longest`` for every query token,
-    where ``longest`` is the greatest norm of a token vector (1 for unit vectors).
+    A document without tokens gets the least score that any document can get, see :func:`floor_of`.
     """
 
     def __init__(
@@ -77,11 +78,16 @@ class MaxSimScorer:
         """
         self._tokens = tokens
         self._engine = _engine(tokens, device, threads, block)
+        self._bare = tokens.lengths == 0
 
     def rescore(self, query: NDArray[np.float32], docs: CodeArray) -> ScoreArray:
-        """Return the exact scores of one query (``float32[Tq, dim]``) and some documents, ``float32[len(docs)]``."""
-        one = Ragged(np.array([0, len(query)]), on_grid(query).astype(np.float32))
-        return self._engine.exact(one, np.array([0, len(docs)]), docs)
+        """Return the exact scores of one query (``float32[Tq, dim]``) and some documents, ``float32[len(docs)]``.
+
+        Raises:
+            ValueError: when the query has a number that is not finite.
+        """
+        one = _snap(Ragged(offsets_of([len(query)]), query))
+        return self._exact(one, offsets_of([len(docs)]), docs)
 
     def rescore_all(self, queries: Ragged, rankings: Rankings) -> ScoreArray:
         """Return the exact score of every hit, ``float32[n]``, aligned with ``rankings.doc``.
@@ -91,43 +97,54 @@ class MaxSimScorer:
             rankings: the candidates.
 
         Raises:
-            ValueError: when the numbers of queries differ.
+            ValueError: when the numbers of queries differ, or a query has a number that is not finite.
         """
         if len(queries) != len(rankings):
             raise ValueError(f"{len(queries)} queries do not fit rankings of {len(rankings)}")
-        return self._engine.exact(_snap(queries), rankings.offsets, rankings.doc)
+        return self._exact(_snap(queries), rankings.offsets, rankings.doc)
 
     def search(self, queries: Ragged, depth: int) -> Rankings:
         """Return exactly the best ``depth`` documents of every query, looking at every document.
 
         One pass in float32 for many queries finds the documents that can be among the best, by its error bound;
         these get their exact scores.
+
+        Raises:
+            ValueError: when a query has a number that is not finite.
         """
         depth = min(depth, len(self._tokens))
         if depth == 0:
             return Rankings.empty(len(queries))
+        asked = _snap(queries)
         parts = [
-            self._search(_part(queries, first, last), depth)
-            for first, last in groups(queries.offsets, _TOGETHER)
+            self._search(_part(asked, first, last), depth) for first, last in groups(asked.offsets, _TOGETHER)
         ]
         return Rankings.concat(parts)
 
-    def _search(self, queries: Ragged, depth: int) -> Rankings:
-        asked = _snap(queries)
+    def _search(self, asked: Ragged, depth: int) -> Rankings:
         lists = [
             Shortlist(depth, score_error(asked[number], self._tokens.longest)) for number in range(len(asked))
         ]
+        floor = floor_of(asked, self._tokens.longest)
         for first, near in self._engine.scan(asked):
+            near[:, self._bare[first : first + near.shape[1]]] = floor[:, None]
             for shortlist, scores in zip(lists, near, strict=True):
                 shortlist.add(first, scores)
         docs = [shortlist.documents() for shortlist in lists]
         offsets = offsets_of([len(each) for each in docs])
-        scores = self._engine.exact(asked, offsets, np.concatenate(docs))
+        scores = self._exact(asked, offsets, np.concatenate(docs))
         found = [
             best(each.astype(np.int64), scores[start:stop], depth)
             for each, start, stop in zip(docs, offsets[:-1], offsets[1:], strict=True)
         ]
         return Rankings.from_lists([codes for codes, _ in found], [values for _, values in found])
+
+    def _exact(self, asked: Ragged, offsets: IntArray, docs: CodeArray) -> ScoreArray:
+        scores = self._engine.exact(asked, offsets, docs)
+        bare = self._bare[docs]
+        if bare.any():
+            scores[bare] = np.repeat(floor_of(asked, self._tokens.longest), np.diff(offsets))[bare]
+        return scores
 
 
 class Shortlist:
@@ -171,6 +188,23 @@ class Shortlist:
         self._docs, self._near, self._size = [docs], [near], len(docs)
 
 
+def norms_of(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the Euclidean norms of the rows."""
+    norms: NDArray[np.float64] = np.sqrt(np.square(vectors, dtype=np.float64).sum(axis=1))
+    return norms
+
+
+def floor_of(queries: Ragged, longest: float) -> ScoreArray:
+    """Return the least score that a document can get from each query, ``float32[Q]``, whatever computes the others.
+
+    By the Cauchy-Schwarz inequality that is minus the sum of the query vectors' norms, times ``longest``, the greatest norm of a
+    document's. The sum is rounded once, as if it were exact, and the score once.
+    """
+    norms = norms_of(queries.vectors)
+    sums = [math.fsum(norms[first:last]) for first, last in pairwise(queries.offsets)]
+    return (0.0 - longest * np.array(sums, np.float64)).astype(np.float32)
+
+
 def score_error(query: NDArray[np.float32], longest: float) -> float:
     """Bound the error of an approximate score: of its float32 products, of their sum, and of rounding the exact score.
 
@@ -178,8 +212,21 @@ def score_error(query: NDArray[np.float32], longest: float) -> float:
     2nd ed., section 3.1); twice for what is calculated with it.
     """
     steps = (query.shape[1] + len(query) + 4) * 2.0**-24
-    norms = np.sqrt(np.square(query, dtype=np.float64).sum(axis=1)).sum()
-    return float(2.0 * longest * norms * steps / (1.0 - steps))
+    return float(2.0 * longest * norms_of(query).sum() * steps / (1.0 - steps))
+
+
+def check_finite(queries: Ragged) -> None:
+    """Refuse query vectors whose products would be no numbers.
+
+    Raises:
+        ValueError: when one holds NaN or infinity.
+    """
+    finite = np.isfinite(queries.vectors)
+    if not finite.all():
+        row = int(np.argmin(finite.all(axis=1)))
+        number = int(np.searchsorted(queries.offsets, row, side="right")) - 1
+        token = row - int(queries.offsets[number])
+        raise ValueError(f"query {number} has a vector with NaN or infinity, that of its token {token}")
 
 
 def _engine(tokens: Tokens, device: str, threads: int, block: int | None) -> Engine:
@@ -198,6 +245,7 @@ def _engine(tokens: Tokens, device: str, threads: int, block: int | None) -> Eng
 
 def _snap(queries: Ragged) -> Ragged:
     """Put query vectors on the grid. Float32 holds it: below 16 by its 24 bits, and from there on its own steps are wider."""
+    check_finite(queries)
     return Ragged(queries.offsets, on_grid(queries.vectors).astype(np.float32))
 
 

@@ -79,6 +79,12 @@ class Tokens(ABC):
     def span(self, start: int, stop: int) -> NDArray[np.float16]:
         """Return the vectors of the rows ``start:stop``, ``float16[stop - start, dim]``; without a copy where that is possible."""
 
+    def read(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Return the rows ``start:stop`` as ``span`` does, without mapping what is on disk: they are memory of their own, which is
+        given back with the array. What walks over many rows reads so.
+        """
+        return self.span(start, stop)
+
     def blocks(self, rows: int) -> Iterator[tuple[int, int, NDArray[np.float16]]]:
         """Yield (first document, last document + 1, their vectors) over the whole collection, about so many rows at a time.
 
@@ -86,17 +92,13 @@ class Tokens(ABC):
         the collection.
         """
         for first, last in groups(self.offsets, rows):
-            yield first, last, self._read(int(self.offsets[first]), int(self.offsets[last]))
+            yield first, last, self.read(int(self.offsets[first]), int(self.offsets[last]))
 
     def project(self, queries: Ragged) -> Ragged:
         """Bring the encoder's query vectors into the space of these document vectors."""
         if self.projection is None:
             return queries
         return replace(queries, vectors=self.projection(queries.vectors))
-
-    def _read(self, start: int, stop: int) -> NDArray[np.float16]:
-        """Return rows as ``span`` does, without mapping what is on disk."""
-        return self.span(start, stop)
 
 
 class FloatTokens(Tokens):
@@ -125,7 +127,8 @@ class FloatTokens(Tokens):
         """Return a view."""
         return self.vectors[start:stop]
 
-    def _read(self, start: int, stop: int) -> NDArray[np.float16]:
+    def read(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Read them by a plain read where they are on disk."""
         return self._column.read(start, stop) if self._column else self.span(start, stop)
 
 
@@ -153,7 +156,8 @@ class CodedTokens(Tokens):
         """Decode the rows ``start:stop``."""
         return self.codec.decode(*(column.mapped[start:stop] for column in self.columns))
 
-    def _read(self, start: int, stop: int) -> NDArray[np.float16]:
+    def read(self, start: int, stop: int) -> NDArray[np.float16]:
+        """Decode the rows ``start:stop`` of codes that are read by a plain read."""
         return self.codec.decode(*(column.read(start, stop) for column in self.columns))
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.core.rankings import CodeArray, ScoreArray
+from irkit.core.rankings import CodeArray, ScoreArray, offsets_of
 from irkit.stages.multivector.grid import on_grid
 from irkit.stages.multivector.tokens import Tokens
 
@@ -35,7 +35,7 @@ def match_scores(
         docs: codes of documents.
     """
     lengths = tokens.lengths[docs]
-    starts = np.cumsum(lengths) - lengths
+    starts = offsets_of(lengths)[:-1]
     rows = np.arange(lengths.sum()) + np.repeat(tokens.offsets[docs] - starts, lengths)
     of_row, doc_of_row = np.asarray(words[rows]), np.repeat(np.arange(len(docs)), lengths)
     total = np.zeros(len(docs))

@@ -38,12 +38,13 @@ class CrossEncoder(Reranker):
     pair alone; what remains on accelerators is stated in :mod:`irkit.models.batching`.
     """
 
+    cache_version: ClassVar[int] = 2
     chunk: ClassVar[int] = 32
 
     model: str
     """A name of the catalogue, a local folder, or a hub id ``org/name[@revision]``."""
     depth: PositiveInt | None = 100
-    """Rerank the first so many; the others keep their order below them. All for null."""
+    """Rerank the first so many; the others keep their order and distances below them. All for null."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     """Of the model's weights and arithmetic."""
     max_length: PositiveInt | None = None

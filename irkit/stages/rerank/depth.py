@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
+
+_LOWEST = -int(np.finfo(np.float32).max.view(np.int32))
+"""The place of the least finite float32."""
 
 
 def rerank(rankings: Rankings, depth: int | None, score: Callable[[int, CodeArray], ScoreArray]) -> Rankings:
     """Give the first ``depth`` documents of every query (all for None) new scores.
 
-    The others follow: their scores are consecutive integers below the least new score, so they sort as they
-    were.
+    The others follow with their old scores, moved as a whole: the old score of the last reranked document becomes the least new
+    score (see :func:`below`). So their order, ties and distances stay, and fusing the result by scores still works.
 
     Args:
         rankings: the candidates.
-        depth: how many to rerank.
+        depth: how many to rerank, at least 1.
         score: returns finite scores (``float32[n]``) for the number of a query and some documents.
     """
     scores = np.empty(len(rankings.doc), np.float32)
@@ -26,15 +30,40 @@ def rerank(rankings: Rankings, depth: int | None, score: Callable[[int, CodeArra
             continue
         middle = stop if depth is None else min(start + depth, stop)
         scores[start:middle] = score(query, rankings.doc[start:middle])
-        scores[middle:stop] = below(float(scores[start:middle].min()), int(stop - middle))
+        if middle < stop:
+            scores[middle:stop] = below(scores[start:middle].min(), rankings.score[middle - 1 : stop])
     return rankings.with_scores(scores)
 
 
-def below(least: float, count: int) -> ScoreArray:
-    """Return ``count`` distinct float32 numbers, descending, all less than ``least``.
+def below(least: np.float32, old: ScoreArray) -> ScoreArray:
+    """Move scores below ``least``: new = least - (old[0] - old), rounded to float32.
 
-    Steps of 1 where float32 can tell them apart, wider ones where ``least`` is beyond 2^23.
+    Equal scores stay equal, and different ones different: where rounding would make them equal, or one as great as ``least``,
+    a score is the next smaller float32 instead.
+
+    Args:
+        least: what all results are less than; not among the last float32 numbers before -3.4e38, for there is no room below.
+        old: ``float32[1 + n]``, finite, descending: the score that ``least`` takes the place of, and those to move.
+
+    Returns:
+        ``float32[n]``, finite, descending.
     """
-    step = max(1.0, float(np.spacing(np.float32(abs(least) + count))) * 2)
-    scores: ScoreArray = ((np.floor(least / step) - 1.0 - np.arange(count)) * step).astype(np.float32)
-    return scores
+    moved = np.float64(least) - (np.float64(old[0]) - old[1:].astype(np.float64))
+    falls = np.diff(old) < 0
+    falls[0] = True
+    level = np.cumsum(falls)  # of which no two may become one
+    place = _places(np.clip(moved, np.finfo(np.float32).min, None).astype(np.float32)) + level
+    place = np.minimum.accumulate(np.minimum(place, _places(np.array([least])))) - level
+    return _floats(np.maximum(place, _LOWEST + level[-1] - level))
+
+
+def _places(values: ScoreArray) -> NDArray[np.int64]:
+    """Return the places of float32 numbers among all of them, ``int64[n]``; that of 0 is 0."""
+    bits = values.view(np.int32).astype(np.int64)
+    return np.where(bits >= 0, bits, -(bits & 0x7FFFFFFF))
+
+
+def _floats(places: NDArray[np.int64]) -> ScoreArray:
+    """Return the float32 numbers at these places."""
+    magnitudes = np.abs(places).astype(np.int32).view(np.float32)
+    return np.where(places < 0, -magnitudes, magnitudes)

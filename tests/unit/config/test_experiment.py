@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -209,6 +210,40 @@ def test_an_experiment_made_in_python_is_validated_like_a_file() -> None:
             metrics=["map"],
             pipelines={"p": make_stage("toy-rerank")},
         )
+
+
+@pytest.mark.parametrize(
+    ("collection", "message"),
+    [
+        ({"pth": "some/folder"}, "unknown option 'pth'"),
+        ({"path": 5}, "path: Input should be a valid string, not 5"),
+        ({5: "some/folder"}, "keywords must be strings"),
+        (Path("some/folder"), "a collection is an id or a mapping with 'path', not "),
+        (None, "a collection is an id or a mapping with 'path', not None"),
+    ],
+)
+def test_a_collection_in_python_is_refused_like_one_in_a_file(collection: Any, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Experiment.of("x", collections=[collection], metrics=["map"], pipelines={"p": make_stage("toy")})
+    assert any(problem.message.startswith(message) for problem in caught.value.problems), caught.value
+    assert {problem.where for problem in caught.value.problems} == {"experiment 'x'"}
+
+
+def test_a_collection_in_python_may_be_a_mapping() -> None:
+    def made(collection: Any) -> Experiment:
+        return Experiment.of(
+            "x", collections=[collection], metrics=["map"], pipelines={"p": make_stage("toy")}
+        )
+
+    spec = {"path": "some/folder", "split": "dev", "policy": {"drop_self": True}}
+    assert made(spec) == made(LocalSpec(**spec))
+    assert list(made(MappingProxyType(spec)).collections) == ["folder/dev"]
+
+
+def test_a_file_may_be_named_by_text(tmp_path: Path) -> None:
+    path = tmp_path / "x.yaml"
+    path.write_text(GOOD, encoding="utf-8")
+    assert load_experiment(str(path)) == load_experiment(path) == read(GOOD)
 
 
 # Round trips

@@ -255,6 +255,17 @@ def test_the_size_of_an_index_is_traced(store: Store, collection: Collection) ->
     assert trace.artifact_bytes == sum(len(text) for text in DOCS.values()) + len(DOCS) - 1
 
 
+def test_what_is_only_built_on_the_way_is_not_counted(
+    store: Store, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stage = make_stage("toy-indexed")
+    monkeypatch.setattr(type(stage), "opens", lambda self, context: [])
+    executor = Executor(Context(collection, store), [graph(stage)])
+    executor.rankings(graph(stage))
+    ((_, trace),) = executor.traces()
+    assert trace.artifact_bytes == 0
+
+
 # States: models in memory
 
 

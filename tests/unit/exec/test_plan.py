@@ -15,7 +15,7 @@ from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
 from irkit.pipeline.stage import Stage
-from irkit.store import Store
+from irkit.store import Recipe, Store
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
 
@@ -150,3 +150,22 @@ def test_the_plan_says_what_the_run_does(store: Store, tmp_path: Path) -> None:
         }
         run(store, collection, *pipelines.values())
         assert {name: toys.queries_run(name) - before[name] for name in before} == promised
+
+
+def test_an_artifact_made_otherwise_is_a_reason_where_there_is_no_other(
+    store: Store, collection: Collection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    indexed = make_stage("toy-indexed", k=1)
+    run(store, collection, indexed)
+    artifacts = type(indexed).artifacts
+    monkeypatch.setattr(
+        type(indexed),
+        "artifacts",
+        lambda self, context: [
+            Recipe("toy-index", {**each.spec, "made": 2}) for each in artifacts(self, context)
+        ],
+    )
+    (node,) = planned(store, collection, a=indexed).values()
+    assert (node.status, node.reason) == ("compute", "what it reads is now made otherwise")
+    (node,) = planned(store, collection, a=make_stage("toy-indexed", k=2)).values()
+    assert node.reason == "k: 1 -> 2"

@@ -14,7 +14,8 @@ from tiny_colberter import CLS, DIM, PIECES, save_colberter
 
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models import resolve
-from irkit.models.colberter import ColBERTer, is_colberter
+from irkit.models.colberter import ColBERTer
+from irkit.models.colberter_files import is_colberter
 from irkit.models.opening import open_encoder
 from irkit.models.words import word_id
 
@@ -196,12 +197,6 @@ def test_lengths_are_those_of_training_unless_given(published: Published) -> Non
     assert not np.array_equal(long.vectors([text], "document"), plain.vectors([text], "document"))
     with pytest.raises(ConfigError, match="more than the model's 256"):
         load(folder, max_length=257)
-
-
-def test_counts_are_of_pieces_and_of_words_before_the_gates(published: Published) -> None:
-    model = load(published(bias=-1e4))
-    assert model.counts(["unwanted cat cat"]) == (7, 2)  # [CLS] un ##want ##ed cat cat [SEP]
-    assert model.counts([]) == (0, 0)
 
 
 def test_prompts_stand_before_the_text(published: Published) -> None:

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import unpack
 
 from irkit.core.errors import ConfigError
+from irkit.stages.multivector import residual
 from irkit.stages.multivector.codec import (
     ByteCodec,
     FloatCodec,
@@ -19,7 +21,7 @@ from irkit.stages.multivector.codec import (
     train_residual,
 )
 from irkit.stages.multivector.grid import are_unit, grid_float16, normalise, on_grid
-from irkit.stages.multivector.residual import default_nlist, pack, unpack
+from irkit.stages.multivector.residual import default_nlist, pack
 
 
 def unit(rng: np.random.Generator, rows: int, dim: int = 24) -> np.ndarray:
@@ -184,6 +186,30 @@ def test_nothing_to_learn_from() -> None:
     zeros = train_residual(np.zeros((3, 8), np.float32), 2, 4)
     assert not zeros.decode(*zeros.encode(np.zeros((2, 8), np.float32))).any()
     assert FloatCodec(8).decode(*FloatCodec(8).encode(np.ones((1, 8)))).dtype == np.float16
+
+
+def test_blocks_of_rows_change_no_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = unit(np.random.default_rng(9), 100)
+    codec = train_residual(vectors, 4, 20)
+    whole = codec.encode(vectors)
+    monkeypatch.setattr(residual, "_BLOCK", 7)
+    for one, other in zip(codec.encode(vectors), whole, strict=True):
+        assert np.array_equal(one, other)
+    again = train_residual(vectors, 4, 20)
+    assert np.array_equal(again.centroids, codec.centroids)
+    vectors[50] *= 2
+    with pytest.raises(ConfigError, match="not of unit length"):
+        train_residual(vectors, 4, 20)
+
+
+def test_what_is_coded_is_coded_by_the_nearest_of_many_centroids_but_for_one_in_a_hundred() -> None:
+    rng = np.random.default_rng(10)
+    topics = rng.normal(size=(300, 32))
+    points = normalise(topics[rng.integers(0, 300, 6096)] + 0.6 * rng.normal(size=(6096, 32)))
+    centroids, vectors = grid_float16(points[:4096]), points[4096:]
+    codec = ResidualCodec(centroids, np.zeros((32, 1), np.float32), np.zeros((32, 2), np.float32), 1)
+    exact = (on_grid(vectors) @ on_grid(centroids).T).argmax(axis=1)
+    assert (codec.encode(vectors)[0] == exact).mean() > 0.99
 
 
 def test_the_grid() -> None:

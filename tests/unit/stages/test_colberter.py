@@ -29,7 +29,7 @@ from irkit.stages.dense import Dense
 from irkit.stages.multivector.colberter import Colberter
 from irkit.stages.multivector.options import TokenOptions
 from irkit.stages.multivector.pruning import stop_words
-from irkit.stages.multivector.storage import measure_storage
+from irkit.stages.multivector.storage import Merged, measure_storage
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.multivector.word_match import match_scores
 from irkit.testing import check_stage
@@ -129,6 +129,13 @@ def test_only_the_candidates_are_scored(saved: Callable[..., str], make_context:
     assert run(stage, make_context(docs), queries)[0][0].tolist() == best.tolist()
 
 
+def test_there_are_candidates_enough_for_k(saved: Callable[..., str], make_context: MakeContext) -> None:
+    folder, context = saved(bias=30.0), make_context(texts(20))
+    found = run(Colberter(model=folder, k=8, candidates=3), context)
+    assert found.lengths.tolist() == [8] * 4
+    assert found == run(Colberter(model=folder, k=8, candidates=8), context)
+
+
 def stage_weight() -> float:
     return float(1 / (1 + np.exp(-0.7)))
 
@@ -166,6 +173,15 @@ def test_a_document_without_words_is_below_all_others_that_have_some(
     for query in range(3):
         assert set(found[query][0][-2:].tolist()) == {10, 11}
         assert np.isfinite(found[query][1]).all()
+    exact = run(Colberter(model=folder, k=12, weight=0.0, exact_match=True), make_context(docs))
+    model = ColBERTer(resolve(folder), device="cpu")
+    asked, kept = model.tokens(QUERIES.text, "query"), model.tokens(docs, "document")
+    longest = np.linalg.norm(kept.vectors.astype(np.float16).astype(float), axis=1).max()
+    for query in range(3):
+        assert set(exact[query][0][-2:].tolist()) == {10, 11}
+        least = -longest * np.linalg.norm(asked[query].astype(float), axis=1).sum()
+        for scores in (found[query][1][-2:], exact[query][1][-2:]):
+            np.testing.assert_allclose(scores, least, rtol=1e-3)
     # and where the gates leave no document a word, the sentence vectors decide
     gated = saved(bias=-1e4)
     only = run(Colberter(model=gated, k=12), make_context(docs))
@@ -202,6 +218,47 @@ def test_a_bi_encoder_is_reduced_to_whole_words(tiny_encoder: Path, make_context
             assert score == pytest.approx(0.4 * cosine[query, code] + 0.6 * refined, abs=5e-3)
 
 
+def test_a_querys_pieces_are_merged_as_a_documents_are(tiny_encoder: Path, make_context: MakeContext) -> None:
+    """A word that a query says twice counts once, and meets the documents' words with the mean of all its pieces."""
+    text = "cat dog cat"
+    stage = Colberter(model=str(tiny_encoder), k=2, weight=0.0)
+    encoder = Encoder(resolve(str(tiny_encoder)), device="cpu")
+    pieces = encoder.tokens([text], "query", special=False, words=True)
+    assert pieces.words is not None
+    means = [
+        pieces.vectors[pieces.words == word].mean(axis=0, dtype=float) for word in set(pieces.words.tolist())
+    ]
+    asked = np.array([mean / np.linalg.norm(mean) for mean in means])
+    assert len(pieces.vectors) > len(asked)
+    for options, matches in (({}, False), ({"exact_match": True}, True)):
+        state = stage.model_copy(update=options).prepare(make_context(["cat dog river", "cat"]))
+        assert state.words is not None
+        kept = state.words.tokens
+        names = np.array(kept.words)
+        found = stage.run(Batch(Queries.of([text])), state)
+        for code, score in zip(*found[0], strict=True):
+            rows = slice(kept.offsets[code], kept.offsets[code + 1])
+            products = asked @ kept.take(np.arange(rows.start, rows.stop)).astype(float).T
+            if matches:
+                same = np.array(list(set(pieces.words.tolist())))[:, None] == names[rows]
+                alone = same.all(axis=1)
+                products = np.where(same | alone[:, None], products, 0.0)
+            assert score == pytest.approx(products.max(axis=1).sum(), abs=2e-3)
+
+
+def test_other_options_of_tokens_leave_the_words_whole(tiny_encoder: Path, make_context: MakeContext) -> None:
+    stage = registry.make_stage("colberter", model=str(tiny_encoder), tokens={"dim": 8})
+    assert isinstance(stage, Colberter)
+    assert (stage.tokens.dim, stage.tokens.words, stage.tokens.prune) == (8, True, "stop-words")
+    assert not stage.model_copy(update={"tokens": TokenOptions()}).tokens.words
+    plain = Colberter(model=str(tiny_encoder), tokens={"words": False, "prune": None})
+    # "no" is an option like any other: it is written, and read again
+    written = plain.model_dump(mode="json", exclude_defaults=True)
+    assert Colberter(**written) == plain
+    kinds = [recipe.kind for recipe in plain.artifacts(make_context(["cat"]))]
+    assert kinds == ["vectors", "tokens"]  # nothing is reduced
+
+
 def test_a_colberter_keeps_the_stop_words_that_its_gates_keep(
     saved: Callable[..., str], make_context: MakeContext
 ) -> None:
@@ -211,32 +268,38 @@ def test_a_colberter_keeps_the_stop_words_that_its_gates_keep(
 
 
 def test_storage_is_reported(saved: Callable[..., str], make_context: MakeContext) -> None:
-    docs = ["unwanted cat cat", "the dog", ""]  # pieces: 7, 4, 2; words: 2, 2, 0
+    docs = ["unwanted cat cat", "the dog", ""]  # words: 2, 2, 0
     context, stage = make_context(docs), Colberter(model=saved(bias=30.0))
-    state = stage.prepare(context)
-    found = measure_storage(stage, context, state.encoder)
-    assert (found.documents, found.pieces, found.words, found.kept) == (3, 13, 4, 4)
+    stage.prepare(context)
+    found = measure_storage(stage, context)
+    assert (found.documents, found.kept, found.merged) == (3, 4, None)
     assert 3 * CLS * 4 <= found.sentence_bytes <= 3 * CLS * 4 + 128
     assert 4 * DIM * 2 + 4 * 4 <= found.word_bytes <= 4 * DIM * 2 + 4 * 4 + 1024
-    assert (
-        "4.3 word pieces are 1.3 whole words (69% fewer), of which 0% are dropped" in context.notes["storage"]
-    )
+    assert "of 1.3 word vectors" in context.notes["storage"]
+    assert "pieces" not in context.notes["storage"]  # the model merged and dropped them, not the store
     gated = make_context(docs, store="gated")
     Colberter(model=saved(bias=-1e4)).prepare(gated)
     assert "0.0 word vectors" in gated.notes["storage"]
-    assert "100% are dropped" in gated.notes["storage"]
+    assert {each.kind for each in gated.store.artifacts()} == {"vectors", "tokens"}  # none for a note's sake
 
 
 def test_storage_of_a_bi_encoder(tiny_encoder: Path, make_context: MakeContext) -> None:
-    docs = ["cat cat dog", "the dog"]  # [CLS] and [SEP] count as pieces; "the" is unknown to the tiny model
+    docs = ["cat cat dog", "the dog", ""]  # "the" is unknown to the tiny model; [CLS] and [SEP] are no pieces
     context = make_context(docs)
-    stage = Colberter(model=str(tiny_encoder), tokens=TokenOptions(words=True))
-    found = measure_storage(stage, context, stage.prepare(context).encoder)
-    assert (found.pieces, found.words, found.kept) == (9, 3, 3)
+    stage = Colberter(model=str(tiny_encoder), tokens={"prune": None})
+    stage.prepare(context)
+    found = measure_storage(stage, context)
+    assert (found.documents, found.kept) == (
+        3,
+        5,
+    )  # the last document has special tokens only, and keeps them
+    assert found.merged == Merged(pieces=4, before=3, after=3)
+    assert (
+        "1.3 word pieces are 1.0 whole words (25% fewer), of which 0% are dropped" in context.notes["storage"]
+    )
     elsewhere = make_context(docs, store="elsewhere")
-    lean = Colberter(model=str(tiny_encoder), tokens=TokenOptions(words=True), keep_raw=False)
-    lean.prepare(elsewhere)
-    assert "whole words" not in elsewhere.notes["storage"]  # nothing there to count
+    stage.model_copy(update={"keep_raw": False}).prepare(elsewhere)
+    assert elsewhere.notes["storage"] == context.notes["storage"]
 
 
 @settings(max_examples=60, deadline=None)
@@ -286,9 +349,27 @@ def test_a_model_without_sentence_vectors_is_refused(tiny_colbert: Path, make_co
 
 
 def test_pooled_vectors_have_no_words_to_match(tiny_encoder: Path, make_context: MakeContext) -> None:
-    stage = Colberter(model=str(tiny_encoder), exact_match=True, tokens=TokenOptions(words=True, pool=2))
-    with pytest.raises(ConfigError, match="do not say which words they are"):
+    stage = Colberter(model=str(tiny_encoder), exact_match=True, tokens={"pool": 2})
+    with pytest.raises(ConfigError, match="do not say which words they are") as refused:
         stage.prepare(make_context(["cat dog red"]))
+    assert "leave tokens.pool out" in str(refused.value)
+
+
+def test_what_exact_match_needs_is_said(
+    tiny_encoder: Path, saved: Callable[..., str], make_context: MakeContext
+) -> None:
+    apart = Colberter(model=str(tiny_encoder), exact_match=True, tokens={"words": False, "dim": 8})
+    with pytest.raises(ConfigError, match=r"set tokens\.words: true"):
+        apart.prepare(make_context(["cat dog red"]))
+    learnt = Colberter(model=saved(mini=1, exact=True), tokens={"codec": "int8"})
+    with pytest.raises(ConfigError, match="leave tokens out"):
+        learnt.prepare(make_context(["cat dog red"], store="other"))
+
+
+@pytest.mark.parametrize("given", [{"exact_match": False}, {"tokens": {"dim": 8}}])
+def test_options_of_words_that_are_left_out_are_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match=f"weight: 1 makes no use of {next(iter(given))}: leave it out"):
+        registry.make_stage("colberter", weight=1, **given)
 
 
 @pytest.mark.parametrize("wrong", [{"weight": -0.1}, {"weight": 1.1}, {"candidates": 0}, {"weights": 1}])

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from pydantic import ValidationError
 from tiny import WORDS
 
@@ -18,7 +16,6 @@ from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
 from irkit.stages.rerank.cross_encoder import CrossEncoder
-from irkit.stages.rerank.depth import below
 
 QUERIES = Queries.of(["cat dog", "green stone river", "five"])
 
@@ -84,14 +81,6 @@ def test_beyond_the_depth_the_order_stays(
         assert scores[:5].tolist() == full[query][1].tolist()
         assert codes[5:].tolist() == before[query][0][5:].tolist()
         assert (np.diff(scores[4:]) < 0).all()
-
-
-@given(least=st.floats(-(2.0**100), 2.0**100, width=32), count=st.integers(0, 2000))
-def test_scores_below_are_distinct_and_descend(least: float, count: int) -> None:
-    scores = below(least, count)
-    assert scores.dtype == np.float32
-    assert np.isfinite(scores).all()
-    assert (np.diff(np.concatenate([[np.float32(least)], scores])) < 0).all()
 
 
 def test_queries_without_candidates_stay_empty(

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from irkit.stages.multivector import fde
 from irkit.stages.multivector.fde import FdeConfig, FdeEncoder, Projections
@@ -227,6 +228,13 @@ def test_input_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(fde, "MAX_TOKENS", 2)
     with pytest.raises(ValueError, match="more than 2 tokens"):
         encoder.documents(offsets, vectors)
+
+
+def test_a_final_dimension_that_does_not_reduce_is_refused() -> None:
+    options = {"repetitions": 2, "k_sim": 2, "d_proj": 4}
+    assert FdeConfig(**options, final_dim=32).size(16) == 32
+    with pytest.raises(ValidationError, match=r"final_dim: 33 does not reduce the 32 .* leave final_dim out"):
+        FdeConfig(**options, final_dim=33)
 
 
 def test_random_numbers_that_do_not_fit_are_refused() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from packing import unpack
 
 from irkit.core.errors import ConfigError
 from irkit.models.encoder import unit
 from irkit.models.ragged import Ragged
 from irkit.stages.multivector import ivf
 from irkit.stages.multivector.ivf import IvfOptions, build_ivf, lists_for
-from irkit.stages.multivector.ivf_kernels import centroid_scores, fold, leading, missing_similarity
+from irkit.stages.multivector.ivf_kernels import centroid_scores, fold, leading, missing_similarity, scan
 from irkit.stages.multivector.ivf_search import TokenIvf, Work, missing_reach
-from irkit.stages.multivector.residual import unpack
+from irkit.stages.multivector.residual import train_residual
 from irkit.stages.multivector.scoring import MaxSimScorer
 from irkit.stages.multivector.token_search import Formula
-from irkit.stages.multivector.tokens import Tokens
+from irkit.stages.multivector.tokens import FloatTokens, Tokens
 from irkit.store import Recipe, Store
 
 DIM = 20  # not a multiple of what bytes or kernels hold
@@ -175,9 +178,75 @@ def test_a_killed_build_goes_on_with_the_next_shard(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(
         ivf._Shard, "write", lambda shard, path: (written.append(shard.first), write(shard, path))
     )
-    index = built(tmp_path, tokens)
+    reads: list[int] = []
+    read, progress = Tokens.read, Recorded()
+    monkeypatch.setattr(
+        Tokens, "read", lambda self, start, stop: (reads.append(start), read(self, start, stop))[1]
+    )
+    monkeypatch.setattr(FloatTokens, "read", Tokens.read)
+    artifact = Store(tmp_path).get(
+        Recipe("xtr-ivf", {}), lambda build: build_ivf(build, tokens, IvfOptions(), progress)
+    )
+    index = TokenIvf(artifact.path, 40)
     assert written == [0, 10, 20, 30]
+    assert reads == [100, 150]  # of finished shards nothing is read, and they are not new progress
+    assert progress.tasks == [(40, 20, 20)]
     assert np.bincount(index._doc).tolist() == [5] * 40
+
+
+class Recorded:
+    """Progress that remembers, of every task, its total, what had been done, and what was done now."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[int, int, int]] = []
+
+    @contextmanager
+    def task(self, _label: str, total: int, done: int = 0) -> Iterator[Callable[[int], None]]:
+        steps: list[int] = []
+        yield steps.append
+        self.tasks.append((total, done, sum(steps)))
+
+    def say(self, _text: str) -> None: ...
+
+
+def test_inverse_norms_beyond_the_sample_take_the_ends_of_the_scale(tmp_path: Path) -> None:
+    """Without the clip a byte would wrap round, and a short vector count as a long one."""
+    rng = np.random.default_rng(10)
+    tokens = documents(rng, [6] * 40)
+    vectors = tokens.span(0, 240)
+    codec = train_residual(vectors, 1, 8)
+    ids, codes = codec.encode(vectors)
+    near = ivf._inverse_norms(ids, codes, codec)
+    low, high = np.quantile(near, [0.4, 0.6])
+    scale = np.linspace(low, high, 256, dtype=np.float32)
+    ivf._Shard(vectors, tokens.offsets, 0, codec, scale).write(tmp_path / "shard")
+    written = np.load(tmp_path / "shard" / "codes.npy")[:, -1]
+    order = np.argsort(ids, kind="stable")
+    assert (written[near[order] < low - 1e-5] == 0).all()
+    assert (written[near[order] > high + 1e-5] == 255).all()
+    assert 0 < (written == 0).sum() < 240
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_queries_that_are_not_finite_are_refused(tmp_path: Path, wrong: float) -> None:
+    rng = np.random.default_rng(11)
+    index = built(tmp_path, documents(rng, [6] * 20))
+    query = topical(rng, [3])
+    query.vectors[1, 2] = wrong
+    with pytest.raises(ValueError, match="finite"):
+        index.search(query, 5)
+
+
+def test_a_document_is_met_once_whatever_its_scores_are() -> None:
+    """Also where they are NaN: or the list of the documents would run over, far beyond its end."""
+    table = np.full((2, 256), np.nan, np.float32)
+    doc, codes = np.repeat(np.arange(3, dtype=np.int32), 50), np.zeros((150, 3), np.uint8)
+    best, touched = np.full(3, -np.inf, np.float32), np.full(150, -1, np.int32)
+    for base in (0.0, np.nan, -np.inf):
+        count = scan(table, base, doc, codes, np.ones(256, np.float32), best, touched[:], 0)
+        assert count == (3 if base == 0.0 else 0)
+    assert touched[:3].tolist() == [0, 1, 2]
+    assert (touched[3:] == -1).all()
 
 
 def test_threads_and_companions_do_not_change_a_bit(tmp_path: Path) -> None:
@@ -233,7 +302,8 @@ def test_work_is_counted(tmp_path: Path) -> None:
 
 
 def test_default_sizes() -> None:
-    assert [lists_for(tokens) for tokens in (0, 1, 7386, 1_242_251)] == [1, 1, 923, 16384]
+    assert [lists_for(tokens) for tokens in (0, 1, 7386, 1_242_251)] == [1, 1, 923, 17833]
+    assert lists_for(10**9) == 505_964  # neither rounded nor capped: work grows with the square root
     assert [missing_reach(tokens) for tokens in (0, 2, 50_000)] == [1, 8, 1264]
 
 

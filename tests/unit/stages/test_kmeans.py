@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from irkit.stages.multivector.grid import on_grid
-from irkit.stages.multivector.kmeans import Nearest, kmeans
+from irkit.stages.multivector.kmeans import FINAL_PROBES, Nearest, greatest, kmeans
 
 
 def unit(rng: np.random.Generator, rows: int, dim: int = 16) -> np.ndarray:
@@ -94,7 +94,12 @@ def test_few_rows() -> None:
     assert kmeans(np.zeros((0, 3)), 5).shape == (0, 3)
     assert np.array_equal(kmeans(np.eye(3), 5), np.eye(3))
     assert not np.isnan(kmeans(np.zeros((4, 3)), 2)).any()
-    assert not np.isnan(kmeans(np.array([[1.0, 0], [-1, 0]]), 1)).any()  # they cancel out
+
+
+def test_a_cluster_whose_members_cancel_out_keeps_its_centroid() -> None:
+    sample = np.array([[1.0, 0], [-1, 0]])
+    (found,) = kmeans(sample, 1)
+    assert found.tolist() in sample.tolist()
 
 
 def test_the_seed_decides() -> None:
@@ -112,3 +117,32 @@ def test_ties_between_cells_go_to_the_lower_number_too() -> None:
     """The zero vector is equally near to all centroids."""
     nearest = Nearest(unit(np.random.default_rng(9), 100), exact=10, probes=100)
     assert nearest.assign(np.zeros((3, 16))).tolist() == [0, 0, 0]
+
+
+def test_what_is_kept_is_nearly_always_the_nearest_and_never_far_from_it() -> None:
+    """Directions in groups, as those of tokens are; the tail counts too, not the mean alone."""
+    rng = np.random.default_rng(10)
+    topics = unit(rng, 300, 32)
+    points = topics[rng.integers(0, 300, 6096)] + 0.6 * unit(rng, 6096, 32)
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    centroids, vectors = points[:4096], points[4096:]
+    best = Nearest(centroids, exact=10**6).assign_scored(vectors)[1]
+
+    def tail(probes: int) -> tuple[float, float]:
+        lost = best - Nearest(centroids, probes).assign_scored(vectors)[1]
+        return float((lost > 0).mean()), float(lost.max())
+
+    share, worst = tail(FINAL_PROBES)
+    assert share < 0.01
+    assert worst < 0.15
+    assert tail(8)[0] > 2 * share
+
+
+@pytest.mark.parametrize("count", [1, 3, 5, 7])
+def test_of_tied_values_the_first_are_marked(count: int) -> None:
+    rng = np.random.default_rng(11)
+    values = rng.integers(-2, 3, (500, 5)).astype(float)
+    marked = greatest(values, count)
+    for row, marks in zip(values, marked, strict=True):
+        first = sorted(range(5), key=lambda i: (-row[i], i))[:count]
+        assert np.flatnonzero(marks).tolist() == sorted(first)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +14,10 @@ from hypothesis import strategies as st
 from irkit.core.rankings import Rankings, offsets_of
 from irkit.models.encoder import unit
 from irkit.models.ragged import Ragged
-from irkit.stages.multivector import maxsim_cpu, maxsim_kernels, scoring
+from irkit.stages.multivector import maxsim_cpu, maxsim_kernels, scoring, threads
 from irkit.stages.multivector.maxsim_cpu import CpuEngine
 from irkit.stages.multivector.maxsim_torch import TorchEngine
-from irkit.stages.multivector.scoring import MaxSimScorer, Shortlist, score_error
+from irkit.stages.multivector.scoring import MaxSimScorer, Shortlist, floor_of, score_error
 from irkit.stages.multivector.tokens import FloatTokens, Tokens
 
 LONG = 2.0**-20
@@ -36,7 +38,7 @@ class Hidden(Tokens):
 
 
 def stack(parts: list[np.ndarray], dim: int) -> Ragged:
-    offsets = np.concatenate([[0], np.cumsum([len(part) for part in parts])]).astype(np.int64)
+    offsets = offsets_of([len(part) for part in parts])
     return Ragged(offsets, np.concatenate([np.zeros((0, dim)), *parts]).astype(np.float32))
 
 
@@ -46,9 +48,10 @@ def documents(parts: list[np.ndarray], dim: int) -> Tokens:
 
 
 def plain(query: np.ndarray, tokens: Tokens) -> np.ndarray:
-    """The definition in float64, rounded once."""
+    """The definition in float64, rounded once; a document without tokens gets what no other falls below."""
     asked = np.round(query.astype(np.float64) / LONG) * LONG
-    scores = np.full(len(tokens), 0.0 - tokens.longest * len(query))
+    lowest = tokens.longest * math.fsum(math.sqrt((each * each).sum()) for each in asked)
+    scores = np.full(len(tokens), 0.0 - lowest)
     for doc in range(len(tokens)):
         rows = tokens.span(int(tokens.offsets[doc]), int(tokens.offsets[doc + 1])).astype(np.float64)
         if len(rows):
@@ -99,9 +102,9 @@ def test_every_engine_is_the_definition_to_the_bit(
     for some in (tokens, Hidden(tokens)):
         got = MaxSimScorer(some, block=block).rescore_all(queries, rankings)
         assert np.array_equal(got, np.concatenate([np.zeros(0, np.float32), *expected]))
-    on_grid = Ragged(queries.offsets, (np.round(queries.vectors / LONG) * LONG).astype(np.float32))
-    by_torch = TorchEngine(tokens, "cpu", block).exact(on_grid, rankings.offsets, rankings.doc)
-    assert np.array_equal(by_torch, got)
+    by_torch = MaxSimScorer(tokens)
+    by_torch._engine = TorchEngine(tokens, "cpu", block)
+    assert np.array_equal(by_torch.rescore_all(queries, rankings), got)
 
 
 def test_winners_that_float32_cannot_tell_are_settled() -> None:
@@ -171,6 +174,8 @@ def test_a_scan_is_within_its_error_bound(dim: int) -> None:
         found = np.full((6, 70), np.nan, np.float32)
         for first, near in engine.scan(queries):
             found[:, first : first + near.shape[1]] = near
+        assert (found[:, tokens.lengths == 0] == 0).all()
+        found[:, tokens.lengths == 0] = floor_of(queries, tokens.longest)[:, None]
         for number in range(6):
             error = score_error(queries[number], tokens.longest)
             assert error < 1e-2
@@ -232,19 +237,19 @@ def test_one_thread_is_one_thread_and_more_change_nothing(monkeypatch: pytest.Mo
     queries = stack([vectors(rng, n, 32, "random") for n in (20, 32)], 32)
     made: list[int] = []
 
-    class Pool(maxsim_cpu.ThreadPoolExecutor):
+    class Pool(threads.ThreadPoolExecutor):
         def __init__(self, workers: int, *rest: str) -> None:
             made.append(workers)
             super().__init__(workers, *rest)
 
-    monkeypatch.setattr(maxsim_cpu, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(threads, "ThreadPoolExecutor", Pool)
     expected = MaxSimScorer(tokens).search(queries, 100)
     assert made == []
     docs = expected[0][0]
-    for threads in (2, 5):
-        scorer = MaxSimScorer(tokens, threads=threads)
+    for count in (2, 5):
+        scorer = MaxSimScorer(tokens, threads=count)
         assert np.array_equal(scorer.rescore(queries[0], docs), expected[0][1])
-        assert made[-1] == threads  # one query is cut up
+        assert made[-1] == count  # one query is cut up
         assert np.array_equal(scorer.rescore_all(queries, expected), expected.score)
         assert scorer.search(queries, 100) == expected
 
@@ -265,6 +270,49 @@ def test_queries_and_rankings_have_to_fit() -> None:
     tokens = documents([np.ones((1, 4))], 4)
     with pytest.raises(ValueError, match="2 queries do not fit rankings of 1"):
         MaxSimScorer(tokens).rescore_all(stack([np.ones((1, 4))] * 2, 4), Rankings.empty(1))
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 5.0, 1000.0])
+def test_nothing_ranks_below_a_document_without_tokens(scale: float) -> None:
+    """The worst of documents opposes every query token, which may be longer or shorter than 1."""
+    query = np.array([[0.6, 0.8], [0.6, 0.8], [0.0, 1.0]], np.float32) * np.float32(scale)
+    worst = -unit(query[:1])
+    tokens = documents([np.zeros((0, 2)), worst, worst / 2, np.zeros((0, 2))], 2)
+    for engine in (CpuEngine(tokens), CpuEngine(Hidden(tokens)), TorchEngine(tokens, "cpu")):
+        scorer = MaxSimScorer(tokens)
+        scorer._engine = engine
+        found = scorer.search(stack([query, query[:0]], 2), 4)
+        assert found[0][0][:2].tolist() == [2, 1]
+        np.testing.assert_allclose(found[0][1][2:], -3.0 * scale * tokens.longest, rtol=1e-5)
+        assert np.array_equal(scorer.rescore(query, found[0][0]), found[0][1])
+        assert found[1][1].tolist() == [0.0] * 4
+        assert not np.signbit(found[1][1]).any()
+
+
+def test_the_floor_is_one_number_whatever_it_is_computed_with() -> None:
+    rng = np.random.default_rng(6)
+    queries = stack([vectors(rng, n, 20, "long") for n in (3, 0, 32, 700)], 20)
+    floor = floor_of(queries, 1.0003)
+    backwards = Ragged(queries.offsets, queries.vectors.copy())
+    for first, last in pairwise(queries.offsets):
+        backwards.vectors[first:last] = queries.vectors[first:last][::-1]
+    assert np.array_equal(floor_of(backwards, 1.0003), floor)
+    for number in range(4):
+        assert floor_of(stack([queries[number]], 20), 1.0003)[0] == floor[number]
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_query_that_is_not_finite_is_refused(bad: float) -> None:
+    tokens = documents([np.ones((1, 4))], 4)
+    queries = stack([np.ones((2, 4)), np.ones((0, 4)), np.ones((3, 4))], 4)
+    queries.vectors[3, 2] = bad
+    scorer, message = MaxSimScorer(tokens), "query 2 has a vector with NaN or infinity, that of its token 1"
+    with pytest.raises(ValueError, match=message):
+        scorer.search(queries, 1)
+    with pytest.raises(ValueError, match=message):
+        scorer.rescore_all(queries, Rankings.empty(3))
+    with pytest.raises(ValueError, match="query 0 has a vector"):
+        scorer.rescore(queries[2], np.zeros(1, np.int32))
 
 
 def test_float16_is_widened_without_the_processors_help() -> None:

@@ -38,6 +38,7 @@ def test_every_score_is_the_one_of_float64(dim: int, block: int | None) -> None:
     hits = np.concatenate([rng.permutation(200)[:120] for _ in range(6)]).astype(np.int32)
     offsets = np.arange(0, 721, 120)
     ours = maxsim_gpu.CudaEngine(tokens, "cuda", block).exact(grid, offsets, hits)
+    assert (ours[tokens.lengths[hits] == 0] == 0).all()
     assert np.array_equal(ours, TorchEngine(tokens, "cpu").exact(grid, offsets, hits))
 
 

@@ -14,17 +14,21 @@ from tiny import WORDS
 
 from irkit.core.errors import ConfigError, ModelError
 from irkit.core.fingerprint import file_sha256
+from irkit.core.rankings import Rankings
 from irkit.models.ragged import Ragged
 from irkit.models.words import word_id
 from irkit.pipeline.context import Context
+from irkit.pipeline.stage import Batch
 from irkit.stages import encoding
 from irkit.stages.multivector import reduce
 from irkit.stages.multivector.columns import Column, concatenate
 from irkit.stages.multivector.grid import normalise
 from irkit.stages.multivector.options import LateInteraction, TokenOptions
 from irkit.stages.multivector.pooling import merge_words, pool_tokens
-from irkit.stages.multivector.pruning import most_attended, without_stop_words
+from irkit.stages.multivector.pruning import most_attended, stop_words, without_stop_words
+from irkit.stages.multivector.residual import default_nlist
 from irkit.stages.multivector.tokens import Tokens
+from irkit.store import Recipe
 
 DIM = 24
 
@@ -34,8 +38,10 @@ class FakeEncoder:
 
     name, device, multi_vector, dim, token_dim = "fake", "cpu", False, DIM, DIM
 
-    def __init__(self, *, words: bool = True, length: float = 1.0, fail_at: int | None = None) -> None:
-        self.words, self.length, self.fail_at = words, length, fail_at
+    def __init__(
+        self, *, words: bool = True, length: float = 1.0, fail_at: int | None = None, odd: Sequence[str] = ()
+    ) -> None:
+        self.words, self.length, self.fail_at, self.odd = words, length, fail_at, odd
         self.encoded: list[str] = []
 
     def tokens(
@@ -56,6 +62,13 @@ class FakeEncoder:
         pieces = [["_", *text.split()] if text else [] for text in texts]
         flat = [(i, piece) for each in pieces for i, piece in enumerate(each)]
         rows = [self._vector(i, piece) for i, piece in flat]
+        if any(text in self.odd for text in texts):  # a text whose vectors are no longer of length 1
+            lengths = [
+                2.0 if text in self.odd else 1.0
+                for text, each in zip(texts, pieces, strict=True)
+                for _ in each
+            ]
+            rows = [row * length for row, length in zip(rows, lengths, strict=True)]
         offsets = np.concatenate([[0], np.cumsum([len(each) for each in pieces])]).astype(np.int64)
         names = np.array([0 if piece == "_" else word_id(piece.encode()) for _, piece in flat], np.uint32)
         attention = np.array([zlib.crc32(f"{i} {piece}".encode()) / 2**32 for i, piece in flat], np.float32)
@@ -76,6 +89,12 @@ class FakeEncoder:
 
 class Fake(LateInteraction):
     """A stage's options, without a real model."""
+
+    def artifacts(self, context: Context) -> list[Recipe]:
+        return self.token_recipes(context)
+
+    def run(self, batch: Batch, state: Any) -> Rankings:
+        raise NotImplementedError
 
     def encoder_identity(self, context: Context) -> dict[str, Any]:
         return {"model": self.model}
@@ -112,6 +131,11 @@ def digests(context: Context, kind: str) -> dict[str, str]:
         str(path.relative_to(artifact.path)): file_sha256(path)
         for path in sorted(artifact.path.rglob("*.npy"))
     }
+
+
+def meta(context: Context, kind: str) -> Mapping[str, Any]:
+    (artifact,) = (each for each in context.store.artifacts() if each.kind == kind)
+    return artifact.meta
 
 
 def test_the_encoders_tokens_are_kept_as_they_are(make_context: Callable[..., Context]) -> None:
@@ -224,8 +248,104 @@ def test_vectors_without_a_fixed_length_are_projected_without_one(
     assert np.linalg.norm(tokens.project(encoder.tokens(["cat"], "query")).vectors[0]) == pytest.approx(
         3, abs=1e-3
     )
-    with pytest.raises(ConfigError, match="not of unit length"):
-        opened(context, {"codec": "residual-2"}, encoder)
+    for options in ({"codec": "residual-2"}, {"codec": "residual-4", "dim": 8, "words": True}):
+        early, fresh = FakeEncoder(length=3.0), make_context(TEXTS, store="fresh")
+        with pytest.raises(ConfigError, match="not of unit length") as caught:
+            opened(fresh, options, early)
+        assert caught.value.problems[0].where == "fake"
+        assert early.encoded == []  # one word told it
+
+
+@pytest.mark.parametrize("group", [0, 2, 5])
+def test_vectors_have_a_fixed_length_where_all_of_the_sample_have(
+    make_context: Callable[..., Context], group: int
+) -> None:
+    """Whichever of the sample's blocks holds the text that differs."""
+    order = np.random.Generator(np.random.PCG64(0)).permutation(len(TEXTS))
+    odd = next(TEXTS[code] for code in order[7 * group : 7 * group + 7] if TEXTS[code])
+    for texts, unit in (([odd], False), ([], True)):
+        context = make_context(TEXTS, store=f"store-{unit}")
+        opened(context, {"dim": 8}, FakeEncoder(odd=texts))
+        assert meta(context, "token-store")["unit"] is unit
+
+
+def test_a_number_that_float16_cannot_hold_is_refused(make_context: Callable[..., Context]) -> None:
+    for length in (6e4, 7e5):
+        context, encoder = make_context(TEXTS, store=f"store-{length}"), FakeEncoder(length=length)
+        if length < 65504:
+            assert opened(context, {}, encoder).longest == pytest.approx(length, rel=1e-3)
+            continue
+        with pytest.raises(ModelError, match="65,504") as caught:
+            opened(context, {}, encoder)
+        assert caught.value.problems[0].hint and caught.value.problems[0].where == "fake"
+        with pytest.raises(ModelError, match="65,504"):
+            opened(context, {"pool": 2}, encoder, keep_raw=False)
+
+
+@pytest.mark.parametrize("codec", ["float16", "int8"])
+def test_nor_one_that_a_projection_makes_too_large(make_context: Callable[..., Context], codec: str) -> None:
+    class Parallel(FakeEncoder):
+        def _vector(self, place: int, piece: str) -> np.ndarray:
+            return np.full(DIM, 6e4)
+
+    with pytest.raises(ModelError, match="65,504"):
+        opened(make_context(TEXTS), {"dim": 1, "codec": codec}, Parallel())
+
+
+def test_each_codec_learns_from_its_own_budget_and_for_the_whole_collection(
+    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reduce, "_SCALES", 1 * DIM)
+    monkeypatch.setattr(reduce, "_CENTROIDS", 200 * DIM)
+    seen: list[tuple[int, int]] = []
+    train = reduce.train_codec
+
+    def recorded(name: str, sample: Any, tokens: int) -> Any:
+        seen.append((len(sample), tokens))
+        return train(name, sample, tokens)
+
+    monkeypatch.setattr(reduce, "train_codec", recorded)
+    context = make_context(TEXTS)
+    total = int(opened(context, {"codec": "int8"}).offsets[-1])
+    opened(context, {"codec": "residual-2"})
+    (scales, _), (centroids, tokens) = seen
+    assert 0 < scales < 200 <= centroids < total  # whole groups of seven documents, until there are enough
+    assert tokens == pytest.approx(total, rel=0.2)
+    (artifact,) = (each for each in context.store.artifacts() if each.meta.get("codec") == "residual-2")
+    made = len(np.load(artifact.file("codec") / "centroids.npy"))
+    assert made == min(default_nlist(tokens), centroids) > default_nlist(centroids)
+
+
+def test_how_many_tokens_there_are_is_noted(make_context: Callable[..., Context]) -> None:
+    made = FakeEncoder().tokens(TEXTS, "document", words=True)
+    total = int(made.offsets[-1])
+    for options, each, keep_raw in (
+        ({}, 2 * DIM, True),
+        ({"codec": "int8", "dim": 8}, 8, True),
+        ({"codec": "residual-2", "pool": 2}, 2 + DIM // 4, False),
+        (ALL, 2 + 16 // 4, True),
+    ):
+        context = make_context(TEXTS, store=f"store-{each}")
+        left = int(opened(context, options, keep_raw=keep_raw).offsets[-1])
+        count = f"{left:,} of {total:,}" if options else f"{total:,}"
+        assert context.notes["tokens"] == f"{count} tokens, {each} bytes each"
+
+
+def test_pieces_and_words_are_counted(make_context: Callable[..., Context]) -> None:
+    made = FakeEncoder().tokens(TEXTS, "document", words=True)
+    of_docs = [made.words[a:b] for a, b in zip(made.offsets[:-1], made.offsets[1:], strict=True)]
+    words = [set(each.tolist()) - {0} for each in of_docs]
+    for keep_raw in (True, False):
+        context = make_context(TEXTS, store=f"store-{keep_raw}")
+        opened(context, {"words": True, "prune": "stop-words"}, keep_raw=keep_raw)
+        said = meta(context, "token-store")
+        assert said["encoded"] == len(made.words)
+        assert said["pieces"] == np.count_nonzero(made.words) < said["encoded"]
+        assert said["words_before"] == sum(len(each) for each in words)
+        assert said["words_after"] == sum(len(each - set(stop_words().tolist())) for each in words)
+    other = make_context(TEXTS, store="other")
+    opened(other, {"pool": 2})
+    assert "pieces" not in meta(other, "token-store")
 
 
 @pytest.mark.parametrize(
@@ -252,6 +372,7 @@ def test_walking_over_tokens_maps_nothing(make_context: Callable[..., Context]) 
     tokens = opened(make_context(TEXTS), {"codec": "residual-2"})
     assert sum(len(block) for _, _, block in tokens.blocks(50)) == tokens.offsets[-1]
     columns: list[Column] = tokens.columns  # type: ignore[attr-defined]
+    assert np.array_equal(tokens.read(3, 9), np.concatenate([b for _, _, b in tokens.blocks(10**6)])[3:9])
     assert not any("mapped" in vars(column) for column in columns)
     tokens.take(np.array([3]))
     assert all("mapped" in vars(column) for column in columns)
@@ -353,6 +474,11 @@ def test_recipes(make_context: Callable[..., Context]) -> None:
     assert reduced.spec["tokens"] == raw.key
     (lean,) = Fake(tokens={"pool": 2}, keep_raw=False).token_recipes(context)
     assert lean.key == reduced.key
+    for keep_raw in (True, False):  # what is read when searching
+        assert [each.key for each in Fake(tokens={"pool": 2}, keep_raw=keep_raw).opens(context)] == [
+            reduced.key
+        ]
+    assert [each.key for each in Fake().opens(context)] == [raw.key]
     keys = {
         Fake(tokens=options).token_recipes(context)[-1].key
         for options in ({}, {"pool": 2}, {"pool": 3}, {"dim": 8}, {"codec": "int8"}, {"words": True}, ALL)

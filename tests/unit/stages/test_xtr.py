@@ -22,6 +22,7 @@ from irkit.models.ragged import Ragged
 from irkit.pipeline import registry
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
+from irkit.stages.multivector import token_search
 from irkit.stages.multivector.maxsim import MaxSim
 from irkit.stages.multivector.scoring import MaxSimScorer
 from irkit.stages.multivector.token_search import Formula, TokenSearch, default_k_prime
@@ -120,6 +121,29 @@ def test_equal_tokens_at_the_end_go_to_the_later_documents() -> None:
     assert len(set(found.score.tolist())) == 1
 
 
+def test_products_that_float32_cannot_tell_apart_are_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without candidates to spare, what float32 takes for the k' best are others of 40 that it finds equal."""
+    monkeypatch.setattr(token_search, "_MARGIN", 0)
+    vectors = np.zeros((40, 4), np.float16)
+    vectors[:, 0] = 1.0
+    vectors[[9, 21, 30], 1] = np.array([2, 3, 1]) * 2.0**-10  # products 1 + j 2^-26
+    query = Ragged(np.array([0, 1]), np.array([[1.0, 2.0**-16, 0.0, 0.0]], np.float32))
+    for block in (7, 40):
+        search = TokenSearch(Tokens.of(np.arange(41), vectors), 3, block=block)
+        ((rows, products),) = next(iter(search.retrieve(query)))
+        assert rows.tolist() == [9, 21, 30]
+        assert products.tolist() == [1 + j * 2.0**-26 for j in (2, 3, 1)]
+
+
+@pytest.mark.parametrize("wrong", [np.nan, -np.inf])
+def test_queries_that_are_not_finite_are_refused(wrong: float) -> None:
+    rng = np.random.default_rng(5)
+    query = ragged(rng, [3])
+    query.vectors[2, 0] = wrong
+    with pytest.raises(ValueError, match="finite"):
+        TokenSearch(documents(rng, [4, 4])).search(query, 2)
+
+
 def test_blocks_and_companions_do_not_change_a_bit() -> None:
     rng = np.random.default_rng(3)
     tokens = documents(rng, rng.integers(0, 20, 300).tolist(), dim=384)
@@ -180,7 +204,8 @@ def run(stage: Any, context: Context, queries: Queries = QUERIES) -> Rankings:
 
 @pytest.mark.parametrize("index", ["exact", "ivf"])
 def test_contract(index: str, tmp_path: Path, tiny_encoder: Path) -> None:
-    stage = Xtr(model=str(tiny_encoder), index=index, k=5, k_prime=20)
+    own = {"k_prime": 20} if index == "exact" else {"nprobe": 3, "nlist": 9, "bits": 2, "seed": 1}
+    stage = Xtr(model=str(tiny_encoder), index=index, k=5, **own)
     check_stage(stage, tmp_path, other_execution={"batch_size": 3})
 
 
@@ -191,7 +216,7 @@ def test_reranking_everything_is_maxsim(
     context = make_context(texts(40))
     queries = Queries.of(["cat dog", "five"])
     exact = run(MaxSim(model=str(tiny_colbert), k=8), context, queries)
-    wide = {"nprobe": 1000, "k_prime": 10**6, "rerank": 40}
+    wide = {"rerank": 40, **({"nprobe": 1000} if index == "ivf" else {"k_prime": 10**6})}
     assert run(Xtr(model=str(tiny_colbert), index=index, k=8, **wide), context, queries) == exact
     some = run(Xtr(model=str(tiny_colbert), index=index, k=8, **{**wide, "rerank": 3}), context, queries)
     plain = run(Xtr(model=str(tiny_colbert), index=index, k=8, **{**wide, "rerank": None}), context, queries)
@@ -223,7 +248,34 @@ def test_the_lists_are_built_once_and_said(tiny_colbert: Path, make_context: Cal
     assert Xtr(model=str(tiny_colbert), bits=2).artifacts(context)[-1] != stage.artifacts(context)[-1]
     assert [recipe.kind for recipe in Xtr(index="exact").artifacts(context)] == ["tokens"]
     assert "inverted lists" in context.notes["index"]
-    assert 0 < context.notes["share of tokens touched"] < 1
+
+
+def test_work_is_added_up_over_the_run(tiny_colbert: Path, make_context: Callable[..., Context]) -> None:
+    context, stage = make_context(texts(30)), Xtr(model=str(tiny_colbert), nprobe=2)
+    together = run(stage, context)
+    whole = {name: context.notes[name] for name in ("share of tokens scored", "share of tokens touched")}
+    assert 0 < whole["share of tokens scored"] <= whole["share of tokens touched"] < 1
+    state = stage.prepare(context)
+    parts = [stage.run(Batch(QUERIES.take(rows)), state) for rows in ([0], [1, 2, 3])]
+    assert {name: context.notes[name] for name in whole} == whole
+    assert Rankings.concat(parts) == together
+    assert stage.chunk <= 256  # queries that are run, and lost by a kill, together
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"k_prime": 9}, r"no use of k_prime: leave it out, or set index: exact"),
+        ({"index": "exact", "nprobe": 9}, r"no use of nprobe: leave it out, or set index: ivf"),
+        ({"index": "exact", "bits": 2, "seed": 1}, r"no use of bits, seed: leave them out"),
+        ({"index": "exact", "nlist": 9}, "nlist"),
+        ({"index": "exact", "t_prime": 9}, "t_prime"),
+        ({"impute": "none", "t_prime": 9}, "t_prime: leave it out, or set impute: last"),
+    ],
+)
+def test_options_that_do_nothing_are_refused(options: dict[str, Any], said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        registry.make_stage("xtr", **options)
 
 
 def test_retrieved_has_nothing_imputed() -> None:
