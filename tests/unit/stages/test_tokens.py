@@ -1,141 +1,32 @@
-"""Tests of the token store: what is written, what a reduction makes of it, restarts, and what it refuses."""
+"""Tests of the token store: what is written, what a reduction makes of it, and what it refuses."""
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
-from tiny import WORDS
+from tiny_tokens import ALL, DIM, TEXTS, Fake, FakeEncoder, documents, meta, opened
 
 from irkit.core.errors import ConfigError, ModelError
-from irkit.core.fingerprint import file_sha256
-from irkit.core.rankings import Rankings
-from irkit.models.ragged import Ragged
-from irkit.models.words import word_id
 from irkit.pipeline.context import Context
-from irkit.pipeline.stage import Batch
 from irkit.stages import encoding
 from irkit.stages.multivector import reduce
 from irkit.stages.multivector.columns import Column, concatenate
 from irkit.stages.multivector.grid import normalise
-from irkit.stages.multivector.options import LateInteraction, TokenOptions
+from irkit.stages.multivector.options import TokenOptions
 from irkit.stages.multivector.pooling import merge_words, pool_tokens
 from irkit.stages.multivector.pruning import most_attended, stop_words, without_stop_words
 from irkit.stages.multivector.residual import default_nlist
-from irkit.stages.multivector.tokens import Tokens
-from irkit.store import Recipe
-
-DIM = 24
-
-
-class FakeEncoder:
-    """A token is a word; its vector and the attention that it receives depend on the word and its position."""
-
-    name, device, multi_vector, dim, token_dim = "fake", "cpu", False, DIM, DIM
-
-    def __init__(
-        self, *, words: bool = True, length: float = 1.0, fail_at: int | None = None, odd: Sequence[str] = ()
-    ) -> None:
-        self.words, self.length, self.fail_at, self.odd = words, length, fail_at, odd
-        self.encoded: list[str] = []
-
-    def tokens(
-        self,
-        texts: Sequence[str],
-        side: str,
-        *,
-        special: bool = True,
-        words: bool = False,
-        salience: bool = False,
-    ) -> Ragged:
-        if words and not self.words:
-            raise ModelError.of("no words here", where=self.name)
-        if list(texts) != ["word"]:  # asked to see whether there are words
-            self.encoded += texts
-        if self.fail_at is not None and len(self.encoded) > self.fail_at:
-            raise KeyboardInterrupt
-        pieces = [["_", *text.split()] if text else [] for text in texts]
-        flat = [(i, piece) for each in pieces for i, piece in enumerate(each)]
-        rows = [self._vector(i, piece) for i, piece in flat]
-        if any(text in self.odd for text in texts):  # a text whose vectors are no longer of length 1
-            lengths = [
-                2.0 if text in self.odd else 1.0
-                for text, each in zip(texts, pieces, strict=True)
-                for _ in each
-            ]
-            rows = [row * length for row, length in zip(rows, lengths, strict=True)]
-        offsets = np.concatenate([[0], np.cumsum([len(each) for each in pieces])]).astype(np.int64)
-        names = np.array([0 if piece == "_" else word_id(piece.encode()) for _, piece in flat], np.uint32)
-        attention = np.array([zlib.crc32(f"{i} {piece}".encode()) / 2**32 for i, piece in flat], np.float32)
-        return Ragged(
-            offsets,
-            np.array(rows, np.float32).reshape(-1, DIM),
-            names if words else None,
-            attention if salience else None,
-        )
-
-    def _vector(self, place: int, piece: str) -> np.ndarray:
-        of_word = np.random.default_rng(zlib.crc32(piece.encode())).normal(size=DIM) * np.linspace(
-            3, 0.1, DIM
-        )
-        vector = of_word + 0.2 * np.random.default_rng(place).normal(size=DIM)
-        return self.length * vector / np.linalg.norm(vector)
-
-
-class Fake(LateInteraction):
-    """A stage's options, without a real model."""
-
-    def artifacts(self, context: Context) -> list[Recipe]:
-        return self.token_recipes(context)
-
-    def run(self, batch: Batch, state: Any) -> Rankings:
-        raise NotImplementedError
-
-    def encoder_identity(self, context: Context) -> dict[str, Any]:
-        return {"model": self.model}
-
-
-def some_texts(n: int = 40) -> list[str]:
-    rng = np.random.default_rng(0)
-    words = [*WORDS, "the", "of", "and"]
-    return [" ".join(rng.choice(words, rng.integers(0, 30))) for _ in range(n)]
-
-
-TEXTS = some_texts()
 
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(encoding, "SHARD", 7)
     monkeypatch.setattr(reduce, "SHARD", 7)
-
-
-def opened(
-    context: Context, options: Mapping[str, Any], encoder: FakeEncoder | None = None, **more: Any
-) -> Tokens:
-    return Fake(tokens=options, **more).open_tokens(context, encoder or FakeEncoder())  # type: ignore[arg-type]
-
-
-def documents(tokens: Tokens) -> list[np.ndarray]:
-    return [tokens.span(a, b) for a, b in zip(tokens.offsets[:-1], tokens.offsets[1:], strict=True)]
-
-
-def digests(context: Context, kind: str) -> dict[str, str]:
-    (artifact,) = (each for each in context.store.artifacts() if each.kind == kind)
-    return {
-        str(path.relative_to(artifact.path)): file_sha256(path)
-        for path in sorted(artifact.path.rglob("*.npy"))
-    }
-
-
-def meta(context: Context, kind: str) -> Mapping[str, Any]:
-    (artifact,) = (each for each in context.store.artifacts() if each.kind == kind)
-    return artifact.meta
 
 
 def test_the_encoders_tokens_are_kept_as_they_are(make_context: Callable[..., Context]) -> None:
@@ -376,84 +267,6 @@ def test_walking_over_tokens_maps_nothing(make_context: Callable[..., Context]) 
     assert not any("mapped" in vars(column) for column in columns)
     tokens.take(np.array([3]))
     assert all("mapped" in vars(column) for column in columns)
-
-
-ALL = {"dim": 16, "prune": "stop-words", "words": True, "pool": 2, "codec": "residual-2"}
-
-
-@pytest.mark.parametrize("options", [ALL, {"codec": "int8"}, {"prune": "attention"}, {"dim": 8}])
-def test_without_raw_vectors_the_bytes_are_the_same(
-    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, options: Mapping[str, Any]
-) -> None:
-    monkeypatch.setattr(reduce, "_SCALES", 100 * options.get("dim", DIM))
-    monkeypatch.setattr(reduce, "_CENTROIDS", 200 * options.get("dim", DIM))
-    kept, lean = make_context(TEXTS), make_context(TEXTS, store="lean")
-    opened(kept, options)
-    encoder = FakeEncoder()
-    opened(lean, options, encoder, keep_raw=False)
-    assert digests(kept, "token-store") == digests(lean, "token-store")
-    assert {each.kind for each in lean.store.artifacts()} == {"token-store"}
-    assert len(TEXTS) < len(encoder.encoded) < 2 * len(TEXTS)  # the corpus once, and the sample
-    again = FakeEncoder()
-    opened(lean, options, again)  # the same key, so nothing is left to do
-    assert again.encoded == []
-
-
-def test_what_is_in_the_store_is_not_encoded_again(make_context: Callable[..., Context]) -> None:
-    context, encoder = make_context(TEXTS), FakeEncoder()
-    opened(context, {}, encoder)
-    assert len(encoder.encoded) == len(TEXTS)
-    opened(context, {"pool": 2}, encoder)
-    opened(context, {"codec": "int8"}, encoder, keep_raw=False)
-    assert len(encoder.encoded) == len(TEXTS)
-
-
-def test_an_interrupted_encoding_goes_on(make_context: Callable[..., Context]) -> None:
-    whole, broken = make_context(TEXTS), make_context(TEXTS, store="broken")
-    opened(whole, {})
-    with pytest.raises(KeyboardInterrupt):
-        opened(broken, {}, FakeEncoder(fail_at=20))
-    rest = FakeEncoder()
-    opened(broken, {}, rest)
-    assert rest.encoded == TEXTS[14:]  # two shards of seven were finished
-    assert digests(whole, "tokens") == digests(broken, "tokens")
-
-
-@pytest.mark.parametrize("keep_raw", [True, False])
-def test_an_interrupted_reduction_goes_on(
-    make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch, keep_raw: bool
-) -> None:
-    whole, broken = make_context(TEXTS), make_context(TEXTS, store="broken")
-    opened(whole, ALL)
-    calls: list[int] = []
-    reduction = reduce.Reduction.__call__
-
-    def counted(self: reduce.Reduction, block: Any) -> Any:
-        calls.append(len(block.offsets) - 1)
-        if fail and len(calls) > 9:  # six for the sample, three of the shards
-            raise KeyboardInterrupt
-        return reduction(self, block)
-
-    monkeypatch.setattr(reduce.Reduction, "__call__", counted)
-    fail = True
-    with pytest.raises(KeyboardInterrupt):
-        opened(broken, ALL, keep_raw=keep_raw)
-    fail, encoder = False, FakeEncoder()
-    calls.clear()
-    opened(broken, ALL, encoder, keep_raw=keep_raw)
-    assert calls == [7, 7, 5]  # neither the sample nor the first three shards again
-    assert encoder.encoded == ([] if keep_raw else TEXTS[21:])
-    assert digests(whole, "token-store") == digests(broken, "token-store")
-
-
-def test_shards_change_no_byte(make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The sample is drawn in groups of a shard's size, so only what is learnt from all documents is compared."""
-    small, large = make_context(TEXTS), make_context(TEXTS, store="large")
-    opened(small, {"dim": 8, "words": True})
-    monkeypatch.setattr(encoding, "SHARD", 1000)
-    opened(large, {"dim": 8, "words": True})
-    assert digests(small, "token-store") == digests(large, "token-store")
-    assert digests(small, "tokens") == digests(large, "tokens")
 
 
 @pytest.mark.parametrize("texts", [[], ["", ""]])
