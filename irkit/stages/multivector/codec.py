@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
+from irkit.stages.multivector.columns import Rows
 from irkit.stages.multivector.residual import (
     Columns,
     Layout,
@@ -129,9 +130,9 @@ class ByteCodec:
         np.save(folder / "scales.npy", self.scales, allow_pickle=False)
 
     @classmethod
-    def train(cls, sample: NDArray[Any]) -> ByteCodec:
+    def train(cls, sample: Rows) -> ByteCodec:
         """Take the scales from a sample ``[n, dim]``."""
-        greatest = np.abs(sample).max(axis=0, initial=0).astype(np.float64)
+        greatest = np.abs(sample[:]).max(axis=0, initial=0).astype(np.float64)
         return cls((np.where(greatest > 0, greatest, 1.0) / 127.0).astype(np.float32))
 
 
@@ -150,7 +151,7 @@ def to_float16(vectors: NDArray[Any], where: str | None = None) -> NDArray[np.fl
     return halves
 
 
-def train_codec(name: str, sample: NDArray[Any], tokens: int) -> Codec:
+def train_codec(name: str, sample: Rows, tokens: int) -> Codec:
     """Learn a codec.
 
     Args:

@@ -7,10 +7,10 @@ encoding an index) reads it by :meth:`Column.read`, and only what picks rows use
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +57,25 @@ class Column:
         rows: NDArray[Any] = flat.reshape(stop - start, *self.shape[1:])
         return rows
 
+    def __getitem__(self, rows: slice | NDArray[np.int64]) -> NDArray[Any]:
+        """Return some rows, in memory: of an array of numbers or a slice, as numpy does. Nothing is mapped."""
+        if isinstance(rows, slice):
+            start, stop, step = rows.indices(len(self))
+            if step == 1:
+                return self.read(start, max(start, stop))
+            rows = np.arange(start, stop, step)
+        out = np.empty((len(rows), *self.shape[1:]), self.dtype)
+        row_bytes = self._width * self.dtype.itemsize
+        with self._path.open("rb") as file:
+            for at, row in enumerate(rows.tolist()):
+                file.seek(self._start + row * row_bytes)
+                out[at] = np.frombuffer(file.read(row_bytes), self.dtype).reshape(self.shape[1:])
+        return out
+
+
+Rows: TypeAlias = NDArray[Any] | Column
+"""Rows in memory or on disk, for what reads some of them at a time."""
+
 
 def write_header(file: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
     """Write the header of a ``.npy`` file; the numbers follow it in C order.
@@ -70,6 +89,19 @@ def write_header(file: BinaryIO, dtype: Any, shape: tuple[int, ...]) -> None:
         file,
         {"descr": np.lib.format.dtype_to_descr(np.dtype(dtype)), "fortran_order": False, "shape": shape},
     )
+
+
+def write(path: Path, blocks: Iterable[NDArray[Any]], dtype: Any, row: tuple[int, ...]) -> Column:
+    """Write blocks of rows one after the other, of which one at a time is in memory, and return the column."""
+    total = 0
+    with path.open("wb") as file:
+        write_header(file, dtype, (0, *row))
+        for block in blocks:
+            np.ascontiguousarray(block, dtype).tofile(file)
+            total += len(block)
+        file.seek(0)
+        write_header(file, dtype, (total, *row))  # as long as before: numpy leaves room for a longer number
+    return Column(path)
 
 
 def concatenate(files: Sequence[Path], out: Path, dtype: Any, row: tuple[int, ...] = ()) -> int:

@@ -11,6 +11,7 @@ more than a fixed number of tokens in memory, and an interrupted build continues
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,7 @@ from irkit.core.errors import ConfigError
 from irkit.core.rankings import offsets_of
 from irkit.models.ragged import groups
 from irkit.pipeline.context import Progress, Silent
-from irkit.stages.multivector.columns import Column, write_header
+from irkit.stages.multivector.columns import Column, write, write_header
 from irkit.stages.multivector.grid import are_unit
 from irkit.stages.multivector.residual import ResidualCodec, train_residual
 from irkit.stages.multivector.tokens import Tokens
@@ -139,35 +140,40 @@ def _code(
 
 def _learn(path: Path, tokens: Tokens, nlist: int, options: IvfOptions) -> None:
     """Learn centroids and buckets, and how far the norms of decoded vectors stray from 1."""
-    sample = _sample(tokens, min(nlist * _PER_LIST, max(nlist, _SAMPLE // tokens.dim)))
-    if not are_unit(sample):
-        raise ConfigError.of(
-            "an index of residual codes keeps directions, and these token vectors are not of unit length",
-            where="xtr: index",
-            hint="take index: exact",
-        )
-    codec = train_residual(sample, options.bits, nlist, options.seed)
+    count = min(nlist * _PER_LIST, max(nlist, _SAMPLE // tokens.dim))
     path.mkdir()
+    kept = path / "sample.npy"
+    sample = write(kept, _sample(tokens, count), np.float16, (tokens.dim,))
+    codec = train_residual(sample, options.bits, nlist, options.seed)
     codec.save(path / "codec")
     ids, codes = codec.encode(sample[:: max(1, len(sample) // _BLOCK)])
     near = _inverse_norms(ids, codes, codec)
     low, high = (float(near.min()), float(near.max())) if len(near) else (1.0, 1.0)
+    kept.unlink()
     np.save(path / "inverse.npy", np.linspace(low, high, 256, dtype=np.float32), allow_pickle=False)
 
 
-def _sample(tokens: Tokens, count: int) -> NDArray[np.float16]:
-    """Return so many evenly spaced tokens, ``float16[count, dim]``. Everything is read once, in order: picking rows from a
+def _sample(tokens: Tokens, count: int) -> Iterator[NDArray[np.float16]]:
+    """Yield so many evenly spaced tokens, ``float16[n, dim]`` at a time. Everything is read once, in order: picking rows from a
     mapped file would keep its pages in memory.
+
+    Raises:
+        ConfigError: when vectors are not of unit length.
     """
     total = int(tokens.offsets[-1])
     count = min(count, total)
     rows = np.arange(count, dtype=np.int64) * total // max(1, count)
-    out = np.empty((count, tokens.dim), np.float16)
     for first, last, vectors in tokens.blocks(_BLOCK):
         start, stop = tokens.offsets[first], tokens.offsets[last]
         here = slice(*np.searchsorted(rows, [start, stop]))
-        out[here] = vectors[rows[here] - start]
-    return out
+        some = vectors[rows[here] - start]
+        if not are_unit(some):
+            raise ConfigError.of(
+                "an index of residual codes keeps directions, and these token vectors are not of unit length",
+                where="xtr: index",
+                hint="take index: exact",
+            )
+        yield some
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.stages.multivector.columns import Rows
 from irkit.stages.multivector.grid import grid_float16, normalise, on_grid
 
 _EXACT = 1 << 11
@@ -59,7 +60,7 @@ class Nearest:
         """Return the number of the nearest centroid of every row, ``int32[n]``; the lower of two that are equally near."""
         return self.assign_scored(vectors)[0]
 
-    def assign_scored(self, vectors: NDArray[Any]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
+    def assign_scored(self, vectors: Rows) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """Return the nearest centroids, ``int32[n]``, and the dot products with them, ``float64[n]``."""
         ids, scores = np.zeros(len(vectors), np.int32), np.full(len(vectors), -np.inf)
         for start in range(0, len(vectors), _BLOCK):
@@ -107,7 +108,7 @@ def greatest(values: NDArray[np.float64], count: int) -> NDArray[np.bool_]:
 
 
 def kmeans(
-    sample: NDArray[Any], nlist: int, *, iterations: int = 4, seed: int = 0, exact: int = _EXACT
+    sample: Rows, nlist: int, *, iterations: int = 4, seed: int = 0, exact: int = _EXACT
 ) -> NDArray[np.float32]:
     """Return centroids of unit length, ``float32[min(nlist, n), dim]``.
 
@@ -135,7 +136,7 @@ def kmeans(
 
 
 def _means(
-    sample: NDArray[Any], near: NDArray[np.int32], scores: NDArray[np.float64], before: NDArray[np.float32]
+    sample: Rows, near: NDArray[np.int32], scores: NDArray[np.float64], before: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     sums = np.zeros(before.shape, np.float64)
     for start in range(0, len(sample), _BLOCK):

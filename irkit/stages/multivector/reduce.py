@@ -21,7 +21,7 @@ from irkit.core.rankings import offsets_of
 from irkit.pipeline.context import Context
 from irkit.stages.encoding import SHARD, document_shards
 from irkit.stages.multivector.codec import Codec, check_unit, load_codec, to_float16, train_codec
-from irkit.stages.multivector.columns import concatenate, concatenate_offsets
+from irkit.stages.multivector.columns import concatenate, concatenate_offsets, write
 from irkit.stages.multivector.encoded import Source, TokenBlock
 from irkit.stages.multivector.grid import are_unit, on_grid
 from irkit.stages.multivector.pooling import merge_words, pool_tokens
@@ -205,7 +205,7 @@ def _learn(
     """Learn the projection and the codec from a sample, and write ``unit.npy``, ``projection.npy`` and ``codec/``.
 
     The sample: documents in a random order that the seed fixes, in groups of 512, until there are enough tokens. It is read
-    twice, so that it is in memory in its reduced form only.
+    twice, and its reduced form lies in a file: in memory is a group at a time.
     """
     count = len(context.collection.docs)
     order = np.random.Generator(np.random.PCG64(_SEED)).permutation(count)
@@ -229,15 +229,19 @@ def _learn(
             moment += wide.T @ wide
     projection = Projection.of_moment(moment, options.dim, unit) if options.dim else None
     reduction = Reduction(options, unit, projection)
-    reduced = [np.zeros((0, options.dim or token_dim), np.float16)]
     documents = 0
-    if options.codec != "float16":
-        for block in sample():
+
+    def reduced() -> Iterator[NDArray[np.float16]]:
+        nonlocal documents
+        for block in sample() if options.codec != "float16" else ():
             documents += len(block.offsets) - 1
-            reduced.append(to_float16(reduction(block)[1]))
-    vectors = _joined(reduced)
-    codec = train_codec(options.codec, vectors, len(vectors) * count // max(1, documents))
+            yield to_float16(reduction(block)[1])
+
     path.mkdir()
+    kept = path / "sample.npy"
+    vectors = write(kept, reduced(), np.float16, (options.dim or token_dim,))
+    codec = train_codec(options.codec, vectors, len(vectors) * count // max(1, documents))
+    kept.unlink()
     np.save(path / "unit.npy", unit, allow_pickle=False)
     if projection:
         projection.save(path / "projection.npy")
@@ -256,17 +260,6 @@ def _remembered(build: Build, name: str, source: Source, codes: NDArray[np.int64
     if not source.costly:
         return source.read(codes)
     return TokenBlock.load(build.shard(name, lambda path: source.read(codes).save(path)))
-
-
-def _joined(parts: list[NDArray[np.float16]]) -> NDArray[np.float16]:
-    """Concatenate and empty a list: what is copied is let go at once, so that nothing is in memory twice."""
-    out = np.empty((sum(len(part) for part in parts), parts[0].shape[1]), np.float16)
-    end = len(out)
-    while parts:
-        part = parts.pop()
-        out[end - len(part) : end] = part
-        end -= len(part)
-    return out
 
 
 def _known(array: NDArray[Any] | None) -> NDArray[Any]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError
+from irkit.stages.multivector.columns import Rows
 from irkit.stages.multivector.grid import are_unit, grid_float16, on_grid
 from irkit.stages.multivector.kmeans import FINAL_PROBES, Nearest, kmeans
 
@@ -138,7 +139,7 @@ class ResidualCodec:
 
 
 def train_residual(
-    sample: NDArray[Any], bits: int, nlist: int, seed: int = 0, *, iterations: int = 4
+    sample: Rows, bits: int, nlist: int, seed: int = 0, *, iterations: int = 4
 ) -> ResidualCodec:
     """Learn centroids by spherical k-means, and the buckets of every dimension from quantiles of the differences.
 

@@ -15,7 +15,7 @@ from irkit.core.errors import ConfigError, ModelError
 from irkit.pipeline.context import Context
 from irkit.stages import encoding
 from irkit.stages.multivector import reduce
-from irkit.stages.multivector.columns import Column, concatenate
+from irkit.stages.multivector.columns import Column, concatenate, write
 from irkit.stages.multivector.grid import normalise
 from irkit.stages.multivector.options import TokenOptions
 from irkit.stages.multivector.pooling import merge_words, pool_tokens
@@ -319,6 +319,17 @@ def test_options_that_make_no_sense_are_refused(make_context: Callable[..., Cont
     with pytest.raises(ConfigError, match="have 24 dimensions") as caught:
         opened(make_context(TEXTS), {"dim": 25})
     assert "at most 24" in str(caught.value.problems[0].hint)
+
+
+def test_rows_of_a_column_on_disk_are_those_of_an_array(tmp_path: Path) -> None:
+    array = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float16)
+    column = write(
+        tmp_path / "rows.npy", (array[start : start + 7] for start in range(0, 50, 7)), np.float16, (3,)
+    )
+    assert np.array_equal(np.load(tmp_path / "rows.npy", allow_pickle=False), array)
+    for rows in (slice(None), slice(4, 9), slice(9, 4), slice(1, 48, 5), np.array([49, 0, 7, 7])):
+        assert np.array_equal(column[rows], array[rows])
+    assert len(write(tmp_path / "none.npy", [], np.float16, (3,))) == 0
 
 
 def test_columns(tmp_path: Path) -> None:
