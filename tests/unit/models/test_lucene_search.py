@@ -61,7 +61,9 @@ def formula(
     """BM25 from its definition; documents of at most 39 terms, whose lengths Lucene keeps exactly."""
     bags = [Counter(text.split()) for text in texts]
     filled = [bag for bag in bags if bag]
-    n, mean = len(filled), sum(bag.total() for bag in filled) / max(1, len(filled))
+    if not filled:
+        return {}  # nothing to find
+    n, mean = len(filled), sum(bag.total() for bag in filled) / len(filled)
     scores: dict[int, float] = {}
     for term, weight in query.items():
         df = sum(term in bag for bag in filled)
