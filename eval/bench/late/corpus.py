@@ -193,7 +193,9 @@ class Encoder:
         if side == "query":
             parts = [self.source.queries[int(text)] for text in texts]
         else:
-            parts = [self.source.document(int(text) if text.isdigit() else 0) for text in texts]  # "word": a trial
+            parts = [
+                self.source.document(int(text) if text.isdigit() else 0) for text in texts
+            ]  # "word": a trial
         lengths = np.array([len(part) for part in parts], np.int64)
         return Ragged(
             np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64), np.concatenate([_nothing(), *parts])
