@@ -48,3 +48,17 @@ def groups(offsets: NDArray[np.int64], rows: int, most: int | None = None) -> It
         last = min(max(fitting, first + 1), first + (most or total), total)
         yield first, last
         first = last
+
+
+def check_finite(queries: Ragged) -> None:
+    """Refuse query vectors whose products would be no numbers.
+
+    Raises:
+        ValueError: when one holds NaN or infinity.
+    """
+    finite = np.isfinite(queries.vectors)
+    if not finite.all():
+        row = int(np.argmin(finite.all(axis=1)))
+        number = int(np.searchsorted(queries.offsets, row, side="right")) - 1
+        token = row - int(queries.offsets[number])
+        raise ValueError(f"query {number} has a vector that is not finite, that of its token {token}")

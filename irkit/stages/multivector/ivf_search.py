@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
-from irkit.models.ragged import Ragged
+from irkit.models.ragged import Ragged, check_finite
 from irkit.stages.multivector.columns import Column
 from irkit.stages.multivector.residual import ResidualCodec
 from irkit.stages.multivector.threads import side_by_side
-from irkit.stages.multivector.token_search import Formula, check_finite, leaders
+from irkit.stages.multivector.token_search import Formula, leaders
 
 _PAD = 8
 """Coordinates are padded with zeros to a multiple of it: whole bytes of codes, whole steps of the centroids' kernel."""

@@ -28,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.rankings import CodeArray, IntArray, Rankings, ScoreArray, offsets_of
-from irkit.models.ragged import Ragged, groups
+from irkit.models.ragged import Ragged, check_finite, groups
 from irkit.stages.multivector.grid import on_grid
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.vector_index import best
@@ -213,20 +213,6 @@ def score_error(query: NDArray[np.float32], longest: float) -> float:
     """
     steps = (query.shape[1] + len(query) + 4) * 2.0**-24
     return float(2.0 * longest * norms_of(query).sum() * steps / (1.0 - steps))
-
-
-def check_finite(queries: Ragged) -> None:
-    """Refuse query vectors whose products would be no numbers.
-
-    Raises:
-        ValueError: when one holds NaN or infinity.
-    """
-    finite = np.isfinite(queries.vectors)
-    if not finite.all():
-        row = int(np.argmin(finite.all(axis=1)))
-        number = int(np.searchsorted(queries.offsets, row, side="right")) - 1
-        token = row - int(queries.offsets[number])
-        raise ValueError(f"query {number} has a vector with NaN or infinity, that of its token {token}")
 
 
 def _engine(tokens: Tokens, device: str, threads: int, block: int | None) -> Engine:

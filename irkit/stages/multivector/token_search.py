@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
-from irkit.models.ragged import Ragged, groups
+from irkit.models.ragged import Ragged, check_finite, groups
 from irkit.stages.multivector.grid import on_grid
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.vector_index import best, error_bound
@@ -91,16 +91,6 @@ def leaders(docs: CodeArray, scores: ScoreArray, depth: int) -> tuple[CodeArray,
         docs, scores = docs[near], scores[near]
     codes, values = best(docs.astype(np.int64), scores, depth)
     return codes.astype(np.int32), values
-
-
-def check_finite(queries: Ragged) -> None:
-    """Refuse query vectors whose products would be no numbers.
-
-    Raises:
-        ValueError: when one holds NaN or infinity.
-    """
-    if not np.isfinite(queries.vectors).all():
-        raise ValueError("query vectors must be finite, and these hold NaN or infinity")
 
 
 class TokenSearch:
