@@ -30,7 +30,7 @@ from irkit.stages.multivector.residual import ResidualCodec, train_residual
 from irkit.stages.multivector.tokens import Tokens
 from irkit.store import Build
 
-LAYOUT = 2
+LAYOUT = 3
 """Of the files below: counts up when they come to be made or written otherwise."""
 
 _SHARD = 1 << 26

@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.core.errors import ConfigError, ModelError
+from irkit.core.errors import ConfigError
 from irkit.core.rankings import offsets_of
 from irkit.pipeline.context import Context
 from irkit.stages.encoding import SHARD, document_shards
 from irkit.stages.multivector.codec import Codec, check_unit, load_codec, to_float16, train_codec
 from irkit.stages.multivector.columns import concatenate, concatenate_offsets, write
-from irkit.stages.multivector.encoded import Source, TokenBlock
+from irkit.stages.multivector.encoded import Source, TokenBlock, known
 from irkit.stages.multivector.grid import are_unit, on_grid
 from irkit.stages.multivector.pooling import merge_words, pool_tokens
 from irkit.stages.multivector.projection import Projection
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from irkit.models.opening import TextEncoder
     from irkit.stages.multivector.options import TokenOptions
 
-REDUCTION = 2
+REDUCTION = 3
 """Counts up when the same options come to give other bytes, also with a change to the list of stop words."""
 
 _SEED = 0
@@ -78,7 +78,7 @@ class Reduction:
         for start, stop in zip(block.offsets[:-1], block.offsets[1:], strict=True):
             part = vectors[start:stop]
             if self.options.words and len(part):
-                part, words = merge_words(part, _known(block.words)[start:stop], self.unit)
+                part, words = merge_words(part, known(block.words)[start:stop], self.unit)
                 names.append(words)
             if self.options.pool > 1 and len(part):
                 # a bag of words has no [CLS] in front
@@ -93,9 +93,9 @@ class Reduction:
         stay = [np.zeros(0, np.bool_)]
         for start, stop in zip(block.offsets[:-1], block.offsets[1:], strict=True):
             if self.options.prune == "stop-words":
-                stay.append(without_stop_words(_known(block.words)[start:stop]))
+                stay.append(without_stop_words(known(block.words)[start:stop]))
             else:
-                stay.append(most_attended(_known(block.salience)[start:stop], self.options.keep))
+                stay.append(most_attended(known(block.salience)[start:stop], self.options.keep))
         kept = np.concatenate(stay)
         words = None if block.words is None else block.words[kept]
         return TokenBlock(offsets_of([part.sum() for part in stay[1:]]), block.vectors[kept], words, None)
@@ -260,10 +260,3 @@ def _remembered(build: Build, name: str, source: Source, codes: NDArray[np.int64
     if not source.costly:
         return source.read(codes)
     return TokenBlock.load(build.shard(name, lambda path: source.read(codes).save(path)))
-
-
-def _known(array: NDArray[Any] | None) -> NDArray[Any]:
-    if array is None:
-        hint = "leave out tokens.words and tokens.prune"
-        raise ModelError.of("the model's tokeniser does not say which tokens make a word", hint=hint)
-    return array

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from irkit.core.errors import ConfigError
 from irkit.stages.multivector.columns import Rows
 from irkit.stages.multivector.grid import are_unit, grid_float16, on_grid
-from irkit.stages.multivector.kmeans import FINAL_PROBES, Nearest, kmeans
+from irkit.stages.multivector.kmeans import FAR_PROBES, Nearest, kmeans
 
 _BLOCK = 1 << 16
 """Rows that are coded at a time."""
@@ -74,7 +74,7 @@ class ResidualCodec:
 
     @cached_property
     def _nearest(self) -> Nearest:
-        return Nearest(self.centroids, FINAL_PROBES)
+        return Nearest(self.centroids, far_probes=FAR_PROBES)
 
     def assign(self, vectors: NDArray[Any]) -> NDArray[np.int32]:
         """Return the nearest centroid of every row by dot product, ``int32[n]``; see :class:`Nearest` for what is exact."""
@@ -157,7 +157,7 @@ def train_residual(
         check_unit(sample[start : start + _BLOCK])
     centroids = grid_float16(kmeans(sample, nlist, iterations=iterations, seed=seed))
     chosen = on_grid(sample[:: max(1, len(sample) // _RESIDUALS)])
-    near = Nearest(centroids, FINAL_PROBES).assign(chosen)
+    near = Nearest(centroids, far_probes=FAR_PROBES).assign(chosen)
     residuals = _residuals(chosen, centroids.astype(np.float32)[near])
     dim, buckets = centroids.shape[1], 1 << bits
     cutoffs = np.zeros((dim, buckets - 1), np.float32)
