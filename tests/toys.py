@@ -22,7 +22,7 @@ from irkit.data.collection import Collection, EvalPolicy, Qrels
 from irkit.data.docstore import DocStore
 from irkit.pipeline import stage
 from irkit.pipeline.context import Context
-from irkit.pipeline.registry import register
+from irkit.pipeline.registry import make_stage, register
 from irkit.pipeline.stage import EXECUTION, Batch, QueryStage, Reranker, Retriever
 from irkit.store import Build, Recipe
 
@@ -264,6 +264,11 @@ def register_all() -> None:
     """Register the toy stages in this process."""
     for name, cls in STAGES.items():
         register(name)(cls)
+
+
+def toy(**options: Any) -> stage.Stage:
+    """Make the stage ``toy``."""
+    return make_stage("toy", **options)
 
 
 DOCS = {

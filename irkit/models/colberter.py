@@ -68,17 +68,12 @@ class ColBERTer:
         threads: int = 1,
         notes: dict[str, Any] | None = None,
     ) -> None:
-        """Load the model; the arguments are those of :class:`irkit.models.encoder.Encoder`.
+        """Load the model; the arguments are those of :class:`irkit.models.encoder.Encoder`, but for what is said here.
 
         Args:
-            model: what :func:`irkit.models.resolve` found.
             dtype: of the language model and the compressors; what follows them is float64.
             max_length: truncate documents to this many word pieces instead of 200, and queries to at most so many.
             prompts: by side, what to put before every text; its words count as the text's.
-            device: a torch device; the best there is unless given.
-            batch_size: the most texts in one batch.
-            threads: on the CPU, how many batches run side by side. Changes no result.
-            notes: where to note the device, and a smaller batch size after running out of memory.
 
         Raises:
             ModelError: when the folder holds no ColBERTer, or one that cannot be loaded.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypedDict, Unpack
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,17 +65,20 @@ class TextEncoder(Protocol):
         ...
 
 
+class EncoderArguments(TypedDict, total=False):
+    """What every class of encoders takes: :class:`irkit.models.encoder.Encoder` says what each means."""
+
+    dtype: Dtype
+    max_length: int | None
+    prompts: dict[str, str | None] | None
+    device: str | None
+    batch_size: int
+    threads: int
+    notes: dict[str, Any] | None
+
+
 def open_encoder(
-    model: ResolvedModel,
-    *,
-    dtype: Dtype = "float32",
-    max_length: int | None = None,
-    prompts: dict[str, str | None] | None = None,
-    trust_remote_code: bool = False,
-    device: str | None = None,
-    batch_size: int = 32,
-    threads: int = 1,
-    notes: dict[str, Any] | None = None,
+    model: ResolvedModel, *, trust_remote_code: bool = False, **arguments: Unpack[EncoderArguments]
 ) -> TextEncoder:
     """Load a model with the class that reads its folder; the arguments are those of :class:`irkit.models.encoder.Encoder`.
 
@@ -83,17 +86,8 @@ def open_encoder(
         ModelError: when the model is no encoder, or cannot be loaded.
         ConfigError: when the device is not there, or ``max_length`` is more than the model's.
     """
-    options: dict[str, Any] = {
-        "dtype": dtype,
-        "max_length": max_length,
-        "prompts": prompts,
-        "device": device,
-        "batch_size": batch_size,
-        "threads": threads,
-        "notes": notes,
-    }
     if model.path.is_dir() and model_type(model.path) == "ColBERTer":
         from irkit.models.colberter import ColBERTer
 
-        return ColBERTer(model, **options)
-    return Encoder(model, trust_remote_code=trust_remote_code, **options)
+        return ColBERTer(model, **arguments)
+    return Encoder(model, trust_remote_code=trust_remote_code, **arguments)

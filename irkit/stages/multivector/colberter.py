@@ -19,6 +19,7 @@ from irkit.models.ragged import Ragged
 from irkit.models.resolve import find
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Retriever
+from irkit.stages.multivector.encoded import known
 from irkit.stages.multivector.grid import are_unit
 from irkit.stages.multivector.options import LateInteraction, TokenOptions
 from irkit.stages.multivector.tokens import Tokens
@@ -217,7 +218,7 @@ def _without_stop_words(asked: Ragged) -> Ragged:
     """Drop the vectors of stop words from each query, unless it has no others."""
     from irkit.stages.multivector.pruning import without_stop_words
 
-    words = _known(asked.words)
+    words = known(asked.words)
     stay = [np.zeros(0, np.bool_)]
     stay += [without_stop_words(words[a:b]) for a, b in pairwise(asked.offsets)]
     kept = np.concatenate(stay)
@@ -231,7 +232,7 @@ def _merged(asked: Ragged) -> Ragged:
     names, parts, lengths = [np.zeros(0, np.uint32)], [asked.vectors[:0]], []
     for start, stop in pairwise(asked.offsets):
         vectors = asked.vectors[start:stop]
-        merged, words = merge_words(vectors, _known(asked.words)[start:stop], are_unit(vectors))
+        merged, words = merge_words(vectors, known(asked.words)[start:stop], are_unit(vectors))
         parts.append(merged)
         names.append(words)
         lengths.append(len(words))
@@ -243,7 +244,7 @@ def _matched(asked: Ragged, found: Rankings, tokens: Tokens) -> ScoreArray:
     from irkit.stages.multivector.scoring import floor_of
     from irkit.stages.multivector.word_match import match_scores
 
-    of_asked, of_tokens = _known(asked.words), _known(tokens.words)
+    of_asked, of_tokens = known(asked.words), known(tokens.words)
     floor, wordless = floor_of(asked, tokens.longest), tokens.lengths == 0
     parts = [np.zeros(0, np.float32)]
     for query, (docs, _) in enumerate(found):
@@ -251,9 +252,3 @@ def _matched(asked: Ragged, found: Rankings, tokens: Tokens) -> ScoreArray:
         scores = match_scores(tokens, of_tokens, asked[query], of_query, docs)
         parts.append(np.where(wordless[docs], floor[query], scores))
     return np.concatenate(parts)
-
-
-def _known(words: NDArray[np.uint32] | None) -> NDArray[np.uint32]:
-    if words is None:
-        raise ValueError("nobody knows which words the vectors are of")
-    return words

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ TOKENS = "tokens"
 """The kind of the artifact of the encoder's own tokens."""
 
 Codes: TypeAlias = Sequence[int] | NDArray[np.int64]
+Told = TypeVar("Told", np.uint32, np.float32)
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,18 @@ class TokenBlock:
             for name in ("offsets", "tokens", "words", "salience")
         ]
         return cls(*arrays)  # type: ignore[arg-type]
+
+
+def known(told: NDArray[Told] | None) -> NDArray[Told]:
+    """Return the words or the salience of tokens where a reduction cannot do without.
+
+    Raises:
+        ModelError: when the model tells none.
+    """
+    if told is None:
+        hint = "leave out tokens.words and tokens.prune"
+        raise ModelError.of("the model's tokeniser does not say which tokens make a word", hint=hint)
+    return told
 
 
 class Source(Protocol):

@@ -36,10 +36,11 @@ class MaxSim(LateInteraction):
 
     After another stage it reranks that stage's documents; as the first stage it searches every document
     exactly, which suits some ten thousand. Scores do not depend on block sizes, threads or device, given the
-    token vectors: see :mod:`irkit.stages.multivector.scoring`.
+    token vectors: see :mod:`irkit.stages.multivector.scoring`. A query without any token, to which all documents are
+    alike, leaves another stage's ranking as it is.
     """
 
-    cache_version: ClassVar[int] = 2
+    cache_version: ClassVar[int] = 3
     kind = "reranker"
     needs: ClassVar[Needs] = "optional"
     chunk: ClassVar[int] = 256
@@ -79,7 +80,9 @@ class MaxSim(LateInteraction):
             return rerank(
                 batch.rankings,
                 self.depth,
-                lambda query, _: scores[first.offsets[query] : first.offsets[query + 1]],
+                lambda query, _: (
+                    scores[first.offsets[query] : first.offsets[query + 1]] if len(tokens[query]) else None
+                ),
             )
         found = state.scorer.search(tokens, self.k + queries.max_excluded)
         return found.without(queries.exclude).top(self.k)

@@ -13,7 +13,9 @@ _LOWEST = -int(np.finfo(np.float32).max.view(np.int32))
 """The place of the least finite float32."""
 
 
-def rerank(rankings: Rankings, depth: int | None, score: Callable[[int, CodeArray], ScoreArray]) -> Rankings:
+def rerank(
+    rankings: Rankings, depth: int | None, score: Callable[[int, CodeArray], ScoreArray | None]
+) -> Rankings:
     """Give the first ``depth`` documents of every query (all for None) new scores.
 
     The others follow with their old scores, moved as a whole: the old score of the last reranked document becomes the least new
@@ -22,14 +24,18 @@ def rerank(rankings: Rankings, depth: int | None, score: Callable[[int, CodeArra
     Args:
         rankings: the candidates.
         depth: how many to rerank, at least 1.
-        score: returns finite scores (``float32[n]``) for the number of a query and some documents.
+        score: returns finite scores (``float32[n]``) for the number of a query and some documents; or None where it has nothing to
+            tell them apart by: then all of the query's documents keep their scores, and so their order, ties and distances.
     """
-    scores = np.empty(len(rankings.doc), np.float32)
+    scores = rankings.score.copy()
     for query, (start, stop) in enumerate(zip(rankings.offsets[:-1], rankings.offsets[1:], strict=True)):
         if start == stop:
             continue
         middle = stop if depth is None else min(start + depth, stop)
-        scores[start:middle] = score(query, rankings.doc[start:middle])
+        new = score(query, rankings.doc[start:middle])
+        if new is None:
+            continue
+        scores[start:middle] = new
         if middle < stop:
             scores[middle:stop] = below(scores[start:middle].min(), rankings.score[middle - 1 : stop])
     return rankings.with_scores(scores)

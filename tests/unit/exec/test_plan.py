@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pytest
-from toys import DOCS, QUERIES, toy_collection
+from executing import run
+from toys import DOCS, QUERIES, toy, toy_collection
 
 from irkit.data.collection import Collection
-from irkit.exec.executor import Executor
 from irkit.exec.plan import NodePlan, plan
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Pipeline
@@ -18,27 +17,6 @@ from irkit.pipeline.stage import Stage
 from irkit.store import Recipe, Store
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
-
-
-def toy(**options: Any) -> Stage:
-    return make_stage("toy", **options)
-
-
-@pytest.fixture
-def store(tmp_path: Path) -> Store:
-    return Store(tmp_path / "store")
-
-
-@pytest.fixture
-def collection(tmp_path: Path) -> Collection:
-    return toy_collection(tmp_path / "collection")
-
-
-def run(store: Store, collection: Collection, *pipelines: Pipeline | Stage) -> None:
-    ends = [Pipeline.of(pipeline).graph() for pipeline in pipelines]
-    executor = Executor(Context(collection, store), ends)
-    for end in ends:
-        executor.rankings(end)
 
 
 def planned(store: Store, collection: Collection, **pipelines: Pipeline | Stage) -> dict[str, NodePlan]:

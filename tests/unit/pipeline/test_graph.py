@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from pydantic import ValidationError
-from toys import Toy
+from toys import Toy, toy
 
 from irkit.core.errors import ConfigError
 from irkit.pipeline.graph import Node, Pipeline, Step, fuse, merged
@@ -12,10 +12,6 @@ from irkit.pipeline.registry import make_stage
 from irkit.pipeline.stage import Stage
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
-
-
-def toy(**options: object) -> Stage:
-    return make_stage("toy", **options)
 
 
 def rerank() -> Stage:

@@ -168,6 +168,20 @@ def test_reranking_gives_the_scores_of_searching(
         assert top[query][0][4:].tolist() == shuffled[query][0][4:].tolist()
 
 
+@pytest.mark.parametrize("depth", [None, 3])
+def test_a_query_without_tokens_leaves_a_ranking_as_it_is(
+    tiny_encoder: Path, make_context: Callable[..., Context], depth: int | None
+) -> None:
+    """Every document scores 0 then, and the order of ties would be by code, descending."""
+    context = make_context(stage_texts(12))
+    stage = MaxSim(model=str(tiny_encoder), query_prompt="", depth=depth)
+    before = Rankings.build([0, 6, 12], [1, 2, 9, 4, 7, 0] * 2, [8.5, 8.5, 8, 1e-6, -3, -3e4] * 2)
+    after = run(stage, context, Queries.of(["", "cat dog"]), before)
+    assert after.take([0]) == before.take([0])
+    assert after.take([1]) == run(stage, context, Queries.of(["cat dog"]), before.take([1]))
+    assert after.take([1]) != before.take([1])
+
+
 def test_the_stage_excludes_and_cuts(tiny_encoder: Path, make_context: Callable[..., Context]) -> None:
     context, stage = make_context(stage_texts(30)), MaxSim(model=str(tiny_encoder), k=5)
     query = Queries.of(["cat"])

@@ -53,6 +53,15 @@ def test_reranking_keeps_the_rest_as_it_was(scores: list[list[float]], depth: in
             np.testing.assert_allclose(np.diff(found[cut:]), np.diff(old[cut:]), atol=1e-4)
 
 
+@given(old=st.lists(FLOATS, max_size=12), depth=st.none() | st.integers(1, 14))
+def test_a_query_that_gets_no_scores_stays_as_it_was(old: list[float], depth: int | None) -> None:
+    before = Rankings.from_lists([np.arange(len(old))] * 2, [old] * 2)
+    after = rerank(before, depth, lambda query, docs: None if query == 0 else np.float32(-docs))
+    assert after.take([0]) == before.take([0])
+    cut = len(old) if depth is None else min(depth, len(old))
+    assert after[1][0][:cut].tolist() == sorted(before[1][0][:cut])
+
+
 def test_what_follows_does_not_ruin_a_sum_of_scores() -> None:
     """Beside candidates of 20 to 30, estimates of 8 to 12 end at 16, not at thousands below zero."""
     old = np.linspace(12, 8, 1000, dtype=np.float32)
