@@ -36,7 +36,7 @@ def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust
         "model_kwargs": {"dtype": getattr(torch, dtype), "weights_only": True},
     }
     try:
-        with _quiet():
+        with quiet():
             load = load_xtr if kind == "XTR" else getattr(sentence_transformers, kind)
             loaded = load(str(model.path), **options)
     except (
@@ -98,7 +98,7 @@ def positions(loaded: Any) -> int | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep the progress bars of transformers off the screen: irkit shows its own."""
     from transformers.utils import logging
 

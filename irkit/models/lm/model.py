@@ -1,0 +1,168 @@
+"""A causal language model on this machine: its tokens, its template, and its attention."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.core.errors import ModelError
+from irkit.models.device import pick_device
+from irkit.models.lm.attention import NAME, Keep, Past, Plan, Sink, carrying_out, register
+from irkit.models.lm.loading import load_language_model
+from irkit.models.lm.segments import Read, Segments
+from irkit.models.loading import Dtype
+from irkit.models.resolve import ResolvedModel
+
+_MARK = "\u2063content\u2063"
+
+
+@dataclass(frozen=True)
+class Template:
+    """What stands before and after the content of the user's message in a chat with the model, up to where the model answers."""
+
+    prefix: str
+    suffix: str
+
+
+class CausalLM:
+    """A loaded causal language model of transformers.
+
+    Attributes:
+        name: as written in the experiment.
+        device: where it is.
+        layers: how many it has.
+        heads: query heads a layer.
+        key_heads: key heads a layer.
+        head_dim: coordinates of a key.
+        positions: the most positions it was made for; None where nothing says so.
+        tokenizer: of transformers.
+        model: the whole model, with its language head, which reading attention never runs.
+    """
+
+    def __init__(
+        self,
+        model: ResolvedModel,
+        *,
+        dtype: Dtype = "bfloat16",
+        device: str | None = None,
+        trust_remote_code: bool = False,
+        attention: str = NAME,
+        notes: dict[str, Any] | None = None,
+    ) -> None:
+        """Load the model.
+
+        Args:
+            model: a folder in transformers' format, or a GGUF file.
+            dtype: of the weights and the arithmetic; attention rows are float32 always.
+            device: a torch device; the best there is unless given.
+            trust_remote_code: run code that comes with the model.
+            attention: transformers' name of the attention function; only with irkit's can attention be read.
+            notes: takes what was decided.
+
+        Raises:
+            ModelError: when it cannot be loaded, or is no causal language model.
+            ConfigError: when the device is not there.
+        """
+        register()
+        self.name = model.name
+        self.device = pick_device(device)
+        self.model, self.tokenizer = load_language_model(
+            model, self.device, dtype, trust_remote_code, attention
+        )
+        self._shape(self.model.config.get_text_config())
+        if notes is not None:
+            notes |= {"device": self.device, "dtype": dtype, "model": model.source}
+
+    def _shape(self, config: Any) -> None:
+        self.layers = int(config.num_hidden_layers)
+        self.heads = int(config.num_attention_heads)
+        self.key_heads = int(getattr(config, "num_key_value_heads", None) or self.heads)
+        self.head_dim = int(getattr(config, "head_dim", None) or config.hidden_size // self.heads)
+        self.positions: int | None = getattr(config, "max_position_embeddings", None)
+
+    def read(
+        self,
+        segments: Segments,
+        *,
+        reads: Sequence[Read] = (),
+        sink: Sink | None = None,
+        layers: Collection[int] | None = None,
+        past: Past | None = None,
+        keep: Keep | None = None,
+        last: int | None = None,
+    ) -> None:
+        """Run the model over packed segments as far as its attention is wanted.
+
+        Args:
+            segments: the tokens, and who sees whom.
+            reads: which attention is wanted.
+            sink: takes it, layer by layer, read by read.
+            layers: of which layers it is wanted; all for None.
+            past: keys and values of the tokens before.
+            keep: takes the keys and values of these tokens, layer by layer up to the last.
+            last: the last layer that is run; the last of ``layers`` unless given.
+
+        Raises:
+            ModelError: when the model's attention cannot be read, or its scores are not finite.
+        """
+        import torch
+
+        wanted = None if layers is None else frozenset(layers)
+        end = last if last is not None else (self.layers - 1 if wanted is None else max(wanted))
+        plan = Plan(segments, end, reads, sink, wanted, past, keep)
+        ids = torch.from_numpy(segments.ids).to(self.device)[None]
+        positions = torch.from_numpy(segments.positions).to(self.device)[None]
+        with torch.inference_mode(), carrying_out(plan):
+            self.model.base_model(input_ids=ids, position_ids=positions, use_cache=False)
+        if plan.seen != list(range(end + 1)):
+            message = f"the attention of this model cannot be read: of its layers to {end}, transformers called {plan.seen}"
+            raise ModelError.of(
+                message, where=self.name, hint="take a Llama, Mistral, Qwen, Gemma or SmolLM model"
+            )
+
+    def encode(self, texts: Sequence[str], *, special: bool = False) -> list[NDArray[np.int64]]:
+        """Return the tokens of texts, each by itself, ``int64[n]``; nothing is added and nothing cut.
+
+        Args:
+            texts: any.
+            special: whether the names of special tokens in a text (as in a template) are those tokens. In documents and queries they
+                are text like any other.
+        """
+        if not texts:
+            return []
+        found = self.tokenizer(
+            list(texts),
+            add_special_tokens=False,
+            split_special_tokens=not special,
+            return_attention_mask=False,
+        )
+        return [np.array(ids, np.int64) for ids in found["input_ids"]]
+
+    def encode_places(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return the tokens of a text, ``int64[n]``, and where each starts and ends in it, ``int64[n, 2]``, in characters."""
+        found = self.tokenizer(
+            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+        )
+        return np.array(found["input_ids"], np.int64), np.array(found["offset_mapping"], np.int64).reshape(
+            -1, 2
+        )
+
+    def template(self) -> Template:
+        """Return the model's chat template around one message of the user, as text with special tokens by name.
+
+        A model without a template gets its first special token, where it has one, and nothing behind.
+        """
+        if not self.tokenizer.chat_template:
+            return Template(self.tokenizer.bos_token or "", "")
+        message = [{"role": "user", "content": _MARK}]
+        text = str(self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
+        before, mark, after = text.partition(_MARK)
+        if not mark:
+            raise ModelError.of(
+                "the chat template drops the message", where=self.name, hint="fetch the model again"
+            )
+        return Template(before, after)

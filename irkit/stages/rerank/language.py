@@ -1,0 +1,118 @@
+"""What the rerankers with a language model share: their options, the documents' texts and the order they are given in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
+
+from irkit.core.fingerprint import fingerprint
+from irkit.core.rankings import CodeArray
+from irkit.data.docstore import DocStore
+from irkit.models.device import use_threads
+from irkit.models.resolve import identify, resolve
+from irkit.pipeline.context import Context
+from irkit.pipeline.stage import EXECUTION
+from irkit.stages.encoding import libraries
+
+if TYPE_CHECKING:
+    from irkit.models.lm.model import CausalLM
+
+
+class LanguageModelOptions(BaseModel):
+    """The options of a reranker that reads query and documents with a causal language model."""
+
+    model: str = "smollm2"
+    """A name of the catalogue, a local folder, a GGUF file's folder, or a hub id ``org/name[@revision]``."""
+    depth: PositiveInt | None = 20
+    """Rerank the first so many; the others keep their order and distances below them. All for null."""
+    words: PositiveInt | None = 300
+    """Of a document, title included, that the model reads. All for null."""
+    shuffle: NonNegativeInt | None = None
+    """The seed of a random order in which the model gets the candidates, instead of the order of the stage before: what remains of a
+    method's quality then is its own."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
+    """Of the model's weights and arithmetic."""
+    trust_remote_code: bool = False
+    """Run code that comes with the model. Read it first."""
+    batch_tokens: PositiveInt = Field(default=1 << 15, json_schema_extra=dict(EXECUTION))
+    """Tokens of one forward pass on an accelerator, in which several queries may share it; halved when memory runs out."""
+    device: str | None = Field(default=None, json_schema_extra=dict(EXECUTION))
+    """A torch device; the best there is unless given."""
+
+    def model_identity(self, context: Context) -> dict[str, Any]:
+        """Return the model's fingerprint and the libraries' versions. Loads nothing.
+
+        Raises:
+            ModelError: when there is no such model.
+        """
+        return {"model": identify(self.model, context.workspace), "libraries": libraries()}
+
+    def load_model(self, context: Context, attention: str = "irkit") -> CausalLM:
+        """Load the model, downloading it where that is needed.
+
+        Args:
+            context: device, threads, and where notes go.
+            attention: transformers' name of the attention function.
+
+        Raises:
+            ModelError: when there is no such model, or it cannot be loaded.
+            ConfigError: when the device is not there.
+        """
+        from irkit.models.lm.model import CausalLM
+
+        use_threads(context.runtime.threads)
+        return CausalLM(
+            resolve(self.model, context.workspace),
+            dtype=self.dtype,
+            device=self.device or context.runtime.device,
+            trust_remote_code=self.trust_remote_code,
+            attention=attention,
+            notes=context.notes,
+        )
+
+    def passages(self, docs: DocStore, codes: CodeArray) -> list[str]:
+        r"""Return what the model reads of documents: "title\ntext", or the text alone where there is no title; the first words."""
+        return [self._passage(docs.title(int(code)), docs.body(int(code))) for code in codes]
+
+    def _passage(self, title: str, body: str) -> str:
+        text = f"{title}\n{body}" if title else body
+        if self.words is None:
+            return text
+        # a cut keeps the text as it is, line breaks included, up to the end of the last word
+        end = 0
+        for count, word in enumerate(text.split(), start=1):
+            end = text.index(word, end) + len(word)
+            if count == self.words:
+                break
+        return text[:end]
+
+    def given(self, count: int, query: str) -> NDArray[np.int64]:
+        """Return in which order a query's candidates are given to the model, best first: their places, ``int64[count]``.
+
+        That of the stage before; with ``shuffle`` a random one that the seed and the query's text decide, so that it is the
+        same whatever other queries there are.
+        """
+        if self.shuffle is None:
+            return np.arange(count)
+        seed = int(fingerprint([self.shuffle, query])[:16], 16)
+        return np.random.Generator(np.random.PCG64(seed)).permutation(count)
+
+
+def shortened(tokens: Sequence[NDArray[np.int64]], room: int) -> tuple[list[NDArray[np.int64]], int]:
+    """Cut the longest texts, all to one length, so that together they fit into ``room`` tokens.
+
+    Returns:
+        the texts, and how many were cut. With less room than one token for each, every one is cut to nothing.
+    """
+    lengths = np.array([len(each) for each in tokens], np.int64)
+    if lengths.sum() <= room:
+        return list(tokens), 0
+    low, high = 0, int(lengths.max(initial=0))
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if np.minimum(lengths, middle).sum() <= room else (low, middle - 1)
+    return [each[:low] for each in tokens], int((lengths > low).sum())
