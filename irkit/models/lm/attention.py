@@ -1,9 +1,10 @@
-"""One attention function for transformers' ``AttentionInterface``: the model's own attention over packed segments, and beside it the
-softmax of the few rows that are wanted.
+"""One attention function for transformers' ``AttentionInterface``: the model's own attention over packed segments, and beside it
+the softmax of the few rows that are wanted.
 
 No attention matrix is ever made. The output of a segment comes from the library's fused kernels; the wanted rows are
-computed again in float32 from the same queries and keys, grouped as the key heads are, and averaged over the query tokens at once. When
-the last wanted layer has given its rows, the forward pass is left: its own output, and all layers above, are never computed.
+computed again in float32 from the same queries and keys, grouped as the key heads are, and averaged over the query tokens at
+once. When the last wanted layer has given its rows, the forward pass is left: its own output, and all layers above, are never
+computed.
 """
 
 from __future__ import annotations
@@ -26,15 +27,15 @@ NAME = "irkit"
 """Of the function in transformers' registry: what ``attn_implementation`` is set to."""
 
 Sink: TypeAlias = Callable[[int, int, Tensor], None]
-"""Called with the number of a layer, of a read, and ``float32[heads, documents' tokens]``: the mean over the rows of their softmax."""
+"""Called with the number of a layer, of a read, and ``float32[heads, documents' tokens]``: the mean over the rows of their softmax.
+"""
 Keep: TypeAlias = Callable[[int, Tensor, Tensor], None]
 """Called with the number of a layer, and the keys and values ``[key heads, T, head_dim]`` of the tokens, positions applied."""
 
 _HARMLESS = {
-    "dropout", "is_causal", "position_ids", "output_attentions", "output_hidden_states", "use_cache", "cache_position", "return_dict",
+    "dropout", "is_causal", "position_ids", "output_attentions", "output_hidden_states", "use_cache", "cache_position",
+    "return_dict",
 }  # fmt: skip
-_ROWS_BYTES = 1 << 28
-"""Bytes of scores of the wanted rows that are held at a time."""
 
 
 class Past(Protocol):
@@ -70,7 +71,8 @@ class Plan:
     past: Past | None = None
     keep: Keep | None = None
     seen: list[int] = field(default_factory=list)
-    kernels: Any = None
+    prepared: Any = None
+    """What the kernels worked out for these segments, once for all layers."""
 
 
 class Enough(Exception):  # noqa: N818 - no error: the forward pass has given all that is wanted of it
@@ -155,85 +157,28 @@ def attend(
     form = Form(
         scaling if scaling is not None else queries.shape[-1] ** -0.5, softcap, sliding_window or None
     )
-    if plan.sink and (plan.layers is None or layer in plan.layers):
-        for number, wanted in enumerate(plan.reads):
-            plan.sink(layer, number, read_rows(plan.segments, wanted, queries, keys, form))
-    if layer >= plan.last:
-        raise Enough
     from irkit.models.lm.kernels import outputs
 
-    return outputs(plan, queries, keys, values, form).transpose(0, 1)[None], None
+    reads = plan.reads if plan.sink and (plan.layers is None or layer in plan.layers) else ()
+    last = layer >= plan.last
+    weights, output = outputs(plan, reads, queries, keys, None if last else values, form)
+    for number, each in enumerate(weights):
+        plan.sink(layer, number, each)  # type: ignore[misc]
+    if output is None:
+        raise Enough
+    return output.transpose(0, 1)[None], None
 
 
 @dataclass(frozen=True)
 class Form:
-    """How a layer makes scores of products: see :func:`attend`."""
+    """How a layer makes scores of products.
+
+    Attributes:
+        scaling: multiplies them.
+        softcap: then p becomes softcap tanh(p / softcap), unless None.
+        window: a token sees no token whose position is that far before its own, or farther, unless None.
+    """
 
     scaling: float
     softcap: float | None
     window: int | None
-
-    def scores(self, queries: Tensor, keys: Tensor) -> Tensor:
-        """Return the scores of ``[..., n, head_dim]`` and ``[..., m, head_dim]``, in float32, before masks."""
-        import torch
-
-        products = torch.matmul(queries.float(), keys.float().transpose(-1, -2)).mul_(self.scaling)
-        return products if self.softcap is None else torch.tanh(products / self.softcap).mul_(self.softcap)
-
-
-def read_rows(segments: Segments, read: Read, queries: Tensor, keys: Tensor, form: Form) -> Tensor:
-    """Return how much the rows of a read look at its documents' tokens, ``float32[heads, documents' tokens]``.
-
-    The softmax of every row is taken in float32 over the tokens that ``read.over`` says, then the mean over the rows.
-    """
-    import torch
-
-    first, last = read.rows
-    which = int(segments.bounds.searchsorted(first, "right")) - 1
-    start, context = int(segments.bounds[which]), [int(at) for at in segments.context[which]]
-    rows = queries[:, first - segments.past : last - segments.past]
-    if read.over == "documents":
-        numbers, begin = None, read.documents[0]
-        seen = keys[:, begin : read.documents[1]]
-    else:
-        begin = context[0]
-        seen = keys[:, begin:last] if context[1] == start else None
-        if seen is None:
-            seen = torch.cat([keys[:, context[0] : context[1]], keys[:, start:last]], dim=1)
-        numbers = hidden(segments, which, (first, last), form.window, queries.device)
-    heads, count, dim = rows.shape
-    groups = len(keys)
-    rows = rows.reshape(groups, heads // groups, count, dim)
-    out = torch.empty(
-        heads, read.documents[1] - read.documents[0], dtype=torch.float32, device=queries.device
-    )
-    each = max(1, _ROWS_BYTES // (4 * rows.shape[1] * count * seen.shape[1]))
-    at = read.documents[0] - begin
-    for group in range(0, groups, each):
-        part = slice(group, group + each)
-        scores = form.scores(rows[part].flatten(1, 2), seen[part]).unflatten(1, (-1, count))
-        if numbers is not None:
-            scores.masked_fill_(numbers, -torch.inf)
-        shares = torch.softmax(scores, dim=-1)[..., at : at + out.shape[1]]
-        out.view(groups, -1, out.shape[1])[part] = shares.mean(dim=2)
-    return out
-
-
-def hidden(segments: Segments, which: int, rows: tuple[int, int], window: int | None, device: Any) -> Tensor:
-    """Return what some rows of a segment do not see of its context and of its tokens up to the last row: ``bool[rows, tokens]``."""
-    import torch
-
-    start = int(segments.bounds[which])
-    context = segments.context[which]
-    width = int(context[1] - context[0])
-    own = torch.arange(start, rows[1], device=device)
-    row = torch.arange(rows[0], rows[1], device=device)
-    mask = torch.zeros(len(row), width + len(own), dtype=torch.bool, device=device)
-    mask[:, width:] = own[None, :] > row[:, None]
-    if window is not None and segments.past:
-        raise ModelError.of("sliding windows over keys that were kept are not supported", where=NAME)
-    if window is not None:
-        places = torch.from_numpy(segments.positions).to(device)
-        there = torch.cat([places[int(context[0]) : int(context[1])], places[start : rows[1]]])
-        mask |= there[None, :] <= places[rows[0] : rows[1], None] - window
-    return mask

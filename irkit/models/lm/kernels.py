@@ -1,189 +1,220 @@
-"""The attention output of packed segments, by the library's fused kernels.
+"""The attention of a layer over packed segments, by the fused kernels there are.
 
-On CUDA one variable-length flash attention computes all segments: each has as keys the stretch that it sees and its own, gathered into one
-tensor, and a causal mask aligned to the last key is just what a segment wants. Elsewhere, segment by segment, by
-``scaled_dot_product_attention``. Capped scores and windows shorter than what is seen take plain arithmetic, a
-stretch of rows at a time.
+On CUDA a long segment that sees nothing before it goes to ``scaled_dot_product_attention``; a few rows that see a great deal are
+a matrix product (a fused kernel would walk over all keys with a few of its cores); and all others share one variable-length flash
+attention: each has as keys the stretch that it sees and its own, gathered into one tensor, for which a causal mask that is aligned
+to the last key is just right. Elsewhere it goes segment by segment. Capped scores, and windows shorter than what is seen, take
+plain arithmetic.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from irkit.models.lm.attention import Form, Plan, hidden
-from irkit.models.lm.segments import Segments
+from irkit.models.lm.attention import Form, Plan
+from irkit.models.lm.rows import attend_rows, hidden, stretch
+from irkit.models.lm.segments import Read, Segments
 
 if TYPE_CHECKING:
     from torch import Tensor
 else:
     Tensor: TypeAlias = Any
 
-_PLAIN_BYTES = 1 << 28
-"""Bytes of scores that plain arithmetic holds at a time."""
+_LONG = 1024
+"""Tokens from which a segment has a kernel to itself."""
+_FEW = 256
+"""Rows up to which a segment that sees ``_LONG`` tokens is a matrix product."""
+_PLAIN_ROWS = 512
+"""Rows of plain arithmetic at a time."""
 
 
-def outputs(plan: Plan, queries: Tensor, keys: Tensor, values: Tensor, form: Form) -> Tensor:
-    """Return the attention output ``[heads, T, head_dim]`` of every token.
+def outputs(
+    plan: Plan, reads: Sequence[Read], queries: Tensor, keys: Tensor, values: Tensor | None, form: Form
+) -> tuple[list[Tensor], Tensor | None]:
+    """Return the attention that is read, and the output of every token.
 
     Args:
-        plan: says who sees whom; keeps what only depends on that from layer to layer.
+        plan: says who sees whom; keeps what depends on that alone from layer to layer.
+        reads: which attention is wanted of this layer.
         queries: ``[heads, T, head_dim]``.
         keys: ``[key heads, P + T, head_dim]``.
-        values: ``[key heads, P + T, head_dim]``.
+        values: ``[key heads, P + T, head_dim]``; None where no output is wanted.
         form: of the scores.
+
+    Returns:
+        for every read ``float32[heads, documents' tokens]``; and ``[heads, T, head_dim]``, or None.
     """
-    segments = plan.segments
-    if form.softcap is not None or _reaches(segments, form.window):
-        return _plainly(segments, queries, keys, values, form)
-    if queries.device.type == "cuda" and queries.dtype != _float32():
-        if plan.kernels is None:
-            plan.kernels = Gathered.of(segments, queries.device)
-        return plan.kernels.attend(queries, keys, values, form.scaling)
-    return _one_by_one(segments, queries, keys, values, form.scaling)
-
-
-def _float32() -> Any:
     import torch
 
-    return torch.float32
+    segments = plan.segments
+    weights: list[Tensor] = [queries] * len(reads)
+    # tokens first, heads second in memory, as the model reads it next
+    output = None if values is None else torch.empty_like(queries.transpose(0, 1)).transpose(0, 1)
+    done = set()
+    for which, numbers in _by_segment(segments, reads).items():
+        some = [reads[number] for number in numbers]
+        rows = (min(read.rows[0] for read in some), max(read.rows[1] for read in some))
+        whole = segments.own(which)
+        # rows that are read have their output from the same shares, unless the segment has many more
+        both = values is not None and whole[1] - whole[0] <= _FEW
+        looked, mixed = attend_rows(
+            segments, which, whole if both else rows, some, queries, keys, values if both else None, form
+        )
+        for number, each in zip(numbers, looked, strict=True):
+            weights[number] = each
+        if mixed is not None and output is not None:
+            output[:, whole[0] - segments.past : whole[1] - segments.past] = mixed
+            done.add(which)
+    if output is not None and values is not None:
+        rest = [which for which in range(len(segments)) if which not in done]
+        _fill(output, plan, rest, queries, keys, values, form)
+    return weights, output
+
+
+def _by_segment(segments: Segments, reads: Sequence[Read]) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for number, read in enumerate(reads):
+        found.setdefault(segments.holding(read.rows[0]), []).append(number)
+    return found
+
+
+def _fill(
+    output: Tensor, plan: Plan, which: list[int], queries: Tensor, keys: Tensor, values: Tensor, form: Form
+) -> None:
+    """Write the output of some segments."""
+    import torch
+
+    segments = plan.segments
+    plainly = form.softcap is not None or _reaches(segments, form.window)
+    fused = queries.is_cuda and queries.dtype != torch.float32 and not plainly
+    together = []
+    for number in which:
+        (start, stop), (first, last) = segments.own(number), segments.seen(number)
+        here = slice(start - segments.past, stop - segments.past)
+        if plainly or (fused and stop - start <= _FEW and last - first >= _LONG):
+            for row in range(start, stop, _PLAIN_ROWS):
+                rows = (row, min(row + _PLAIN_ROWS, stop))
+                mixed = attend_rows(segments, number, rows, (), queries, keys, values, form)[1]
+                output[:, rows[0] - segments.past : rows[1] - segments.past] = mixed
+        elif fused and (first < last or stop - start < _LONG):
+            together.append(number)
+        else:
+            output[:, here] = _alone(segments, number, queries[:, here], keys, values, form.scaling)
+    if together:
+        if plan.prepared is None or plan.prepared.which != together:
+            plan.prepared = Gathered.of(segments, together, queries.device)
+        plan.prepared.fill(output, queries, keys, values, form.scaling)
 
 
 def _reaches(segments: Segments, window: int | None) -> bool:
     """Whether a sliding window hides anything: whether two tokens of which one sees the other are that far apart."""
     if window is None:
         return False
-    for which in range(len(segments)):
-        here = segments.positions[
-            segments.bounds[which] - segments.past : segments.bounds[which + 1] - segments.past
-        ]
-        first, last = segments.context[which] - segments.past
-        seen, worth = (int(here.min())] + (
-            [int(segments.positions[max(first, 0) : last].min())] if last > max(first, 0) else []
-        )
-        if here.max() - min(seen) >= window:
+    places = segments.positions
+    for (first, last), start, stop in zip(
+        segments.context - segments.past,
+        segments.bounds[:-1] - segments.past,
+        segments.bounds[1:] - segments.past,
+        strict=True,
+    ):
+        seen = np.concatenate([places[max(first, 0) : max(last, 0)], places[start:stop]])
+        if places[start:stop].max() - seen.min() >= window:
             return True
     return False
 
 
-def _one_by_one(segments: Segments, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
+def _alone(
+    segments: Segments, which: int, rows: Tensor, keys: Tensor, values: Tensor, scaling: float
+) -> Tensor:
+    """Return the output of one segment."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
     from torch.nn.functional import scaled_dot_product_attention
 
-    out = torch.empty_like(queries)
-    times = len(queries) // len(keys)
-    for which in range(len(segments)):
-        start, stop = (int(at) for at in segments.bounds[which : which + 2])
-        first, last = (int(at) for at in segments.context[which])
-        here = slice(start - segments.past, stop - segments.past)
-        rows = queries[None, :, here]
-        seen, worth = (
-            _seen(part, first, last, start, stop).repeat_interleave(times, dim=0)[None]
-            for part in (keys, values)
-        )
-        if first == last:
-            out[:, here] = scaled_dot_product_attention(rows, seen, worth, is_causal=True, scale=scaling)[0]
-        else:
-            mask = ~hidden(segments, which, (start, stop), None, queries.device)
-            out[:, here] = scaled_dot_product_attention(rows, seen, worth, attn_mask=mask, scale=scaling)[0]
-    return out
-
-
-def _seen(part: Tensor, first: int, last: int, start: int, stop: int) -> Tensor:
-    import torch
-
-    if first == last:
-        return part[:, start:stop]
-    if last == start:
-        return part[:, first:stop]
-    return torch.cat([part[:, first:last], part[:, start:stop]], dim=1)
-
-
-def _plainly(segments: Segments, queries: Tensor, keys: Tensor, values: Tensor, form: Form) -> Tensor:
-    import torch
-
-    out = torch.empty_like(queries)
-    groups = len(keys)
-    for which in range(len(segments)):
-        start, stop = (int(at) for at in segments.bounds[which : which + 2])
-        first, last = (int(at) for at in segments.context[which])
-        each = max(1, _PLAIN_BYTES // (4 * len(queries) * (last - first + stop - start)))
-        for row in range(start, stop, each):
-            end = min(row + each, stop)
-            seen, worth = (_seen(part, first, last, start, end) for part in (keys, values))
-            rows = queries[:, row - segments.past : end - segments.past].unflatten(0, (groups, -1))
-            scores = form.scores(rows, seen[:, None])
-            scores.masked_fill_(hidden(segments, which, (row, end), form.window, queries.device), -torch.inf)
-            shares = torch.softmax(scores, dim=-1)
-            out[:, row - segments.past : end - segments.past] = (
-                torch.matmul(shares, worth[:, None].float()).to(out.dtype).flatten(0, 1)
+    (start, stop), (first, last) = segments.own(which), segments.seen(which)
+    seen, worth = (stretch(part, (first, last), (start, stop))[None] for part in (keys, values))
+    if rows.is_cuda and first == last:
+        best = [
+            SDPBackend.CUDNN_ATTENTION,
+            SDPBackend.FLASH_ATTENTION,
+            SDPBackend.EFFICIENT_ATTENTION,
+            SDPBackend.MATH,
+        ]
+        with sdpa_kernel(best, set_priority=True):
+            out = scaled_dot_product_attention(
+                rows[None], seen, worth, is_causal=True, scale=scaling, enable_gqa=len(rows) != len(keys)
             )
-    return out
+        return out[0]
+    times = len(rows) // len(keys)
+    seen, worth = (part.repeat_interleave(times, dim=1) for part in (seen, worth))
+    mask = None
+    if first < last:
+        mask = rows.new_ones(stop - start, last - first + stop - start, dtype=torch.bool)
+        mask[:, last - first :] = ~hidden(segments, which, (start, stop), None, rows.device)
+    found = scaled_dot_product_attention(
+        rows[None], seen, worth, attn_mask=mask, is_causal=mask is None, scale=scaling
+    )
+    return found[0]
 
 
 @dataclass(frozen=True, eq=False)
 class Gathered:
-    """Which keys the segments see, one segment behind the other, for variable-length flash attention.
+    """Some segments' tokens and what they see, one segment behind the other, for variable-length flash attention.
 
     Attributes:
-        rows: ``int32[S + 1]``, bounds of the segments' own tokens.
-        bounds: ``int32[S + 1]``, bounds of what each segment sees in ``index``.
-        index: ``int64``, the numbers of those tokens; None where segments see themselves alone.
-        most: the greatest number of tokens of a segment, and of tokens that one sees.
+        which: the segments.
+        rows: the numbers of their own tokens among the T: ``int64``, or a slice where they adjoin.
+        seen: the numbers of the tokens that they see, segment by segment, likewise.
+        row_bounds: ``int32[S + 1]``, where each segment's rows begin and end.
+        seen_bounds: ``int32[S + 1]``, where what it sees begins and ends.
+        most: the greatest number of rows of a segment, and of tokens that one sees.
     """
 
-    rows: Tensor
-    bounds: Tensor
-    index: Tensor | None
+    which: list[int]
+    rows: Tensor | slice
+    seen: Tensor | slice
+    row_bounds: Tensor
+    seen_bounds: Tensor
     most: tuple[int, int]
 
     @classmethod
-    def of(cls, segments: Segments, device: Any) -> Gathered:
+    def of(cls, segments: Segments, which: list[int], device: Any) -> Gathered:
         """Work it out for some segments, once for all layers."""
         import torch
 
-        own = np.diff(segments.bounds)
-        width = segments.context[:, 1] - segments.context[:, 0]
-        parts = [
-            np.concatenate([np.arange(first, last), np.arange(start, stop)])
-            for (first, last), start, stop in zip(
-                segments.context, segments.bounds[:-1], segments.bounds[1:], strict=True
-            )
-        ]
-        alone = segments.past == 0 and not width.any()
-        bounds = np.concatenate([[0], np.cumsum(own + width)])
+        rows, seen = [], []
+        for number in which:
+            own = np.arange(*segments.own(number))
+            rows.append(own - segments.past)
+            seen.append(np.concatenate([np.arange(*segments.seen(number)), own]))
 
         def there(numbers: Any, kind: Any) -> Tensor:
             return torch.from_numpy(np.ascontiguousarray(numbers)).to(device=device, dtype=kind)
 
-        return cls(
-            there(segments.bounds - segments.past, torch.int32),
-            there(bounds, torch.int32),
-            None if alone else there(np.concatenate(parts), torch.int64),
-            (int(own.max()), int((own + width).max())),
-        )
+        def bounds(parts: list[Any]) -> Tensor:
+            return there(np.concatenate([[0], np.cumsum([len(part) for part in parts])]), torch.int32)
 
-    def attend(self, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> Tensor:
-        """Return the output ``[heads, T, head_dim]``."""
+        def places(parts: list[Any]) -> Tensor | slice:
+            joined = np.concatenate(parts)
+            first, last = int(joined[0]), int(joined[-1]) + 1
+            adjoin = len(joined) == last - first and np.array_equal(joined, np.arange(first, last))
+            return slice(first, last) if adjoin else there(joined, torch.int64)
+
+        most = (max(map(len, rows)), max(map(len, seen)))
+        return cls(which, places(rows), places(seen), bounds(rows), bounds(seen), most)
+
+    def fill(self, output: Tensor, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> None:
+        """Write the output of these segments into ``[heads, T, head_dim]``."""
         import torch
 
-        rows = queries.transpose(0, 1).contiguous()
-        seen, worth = (part.transpose(0, 1) for part in (keys, values))
-        if self.index is not None:
-            seen, worth = seen.index_select(0, self.index), worth.index_select(0, self.index)
-        out = torch.ops.aten._flash_attention_forward(
-            rows,
-            seen.contiguous(),
-            worth.contiguous(),
-            self.rows,
-            self.bounds,
-            *self.most,
-            0.0,
-            True,
-            False,
-            scale=scaling,
+        rows, seen, worth = (
+            part.transpose(0, 1)[where]
+            for part, where in ((queries, self.rows), (keys, self.seen), (values, self.seen))
+        )
+        output.transpose(0, 1)[self.rows] = torch.ops.aten._flash_attention_forward(
+            rows, seen, worth, self.row_bounds, self.seen_bounds, *self.most, 0.0, True, False, scale=scaling
         )[0]
-        result: Tensor = out.transpose(0, 1)
-        return result

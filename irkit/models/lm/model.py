@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from irkit.core.errors import ModelError
 from irkit.models.device import pick_device
 from irkit.models.lm.attention import NAME, Keep, Past, Plan, Sink, carrying_out, register
+from irkit.models.lm.fused import fuse
 from irkit.models.lm.loading import load_language_model
 from irkit.models.lm.segments import Read, Segments
 from irkit.models.loading import Dtype
@@ -73,9 +74,22 @@ class CausalLM:
         self.model, self.tokenizer = load_language_model(
             model, self.device, dtype, trust_remote_code, attention
         )
+        fuse(self.model)
         self._shape(self.model.config.get_text_config())
         if notes is not None:
             notes |= {"device": self.device, "dtype": dtype, "model": model.source}
+
+    @classmethod
+    def around(cls, model: Any, tokenizer: Any, name: str) -> CausalLM:
+        """Take a model of transformers that is there already, in its place and precision, and set its attention function."""
+        register()
+        made = cls.__new__(cls)
+        made.name, made.model, made.tokenizer = name, model, tokenizer
+        made.device = str(next(model.parameters()).device)
+        model.set_attn_implementation(NAME)
+        fuse(model)
+        made._shape(model.config.get_text_config())
+        return made
 
     def _shape(self, config: Any) -> None:
         self.layers = int(config.num_hidden_layers)
@@ -129,8 +143,8 @@ class CausalLM:
 
         Args:
             texts: any.
-            special: whether the names of special tokens in a text (as in a template) are those tokens. In documents and queries they
-                are text like any other.
+            special: whether the names of special tokens in a text (as in a template) are those tokens. In documents and
+                queries they are text like any other.
         """
         if not texts:
             return []

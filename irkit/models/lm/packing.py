@@ -48,8 +48,8 @@ def read_prompts(
 ) -> Iterator[C]:
     """Yield every prompt's attention, in the order of the prompts.
 
-    Prompts share a forward pass up to a budget of tokens on an accelerator. On the CPU each has its own, for there is nothing to gain, and
-    a query's scores then depend on that query alone, to the last bit.
+    Prompts share a forward pass up to a budget of tokens on an accelerator. On the CPU each has its own, for there is nothing to
+    gain, and a query's scores then depend on that query alone, to the last bit.
 
     Args:
         model: whose attention is read.

@@ -2,8 +2,8 @@
 
 One form says all that the attention rerankers need. An in-context prompt is a long segment (template and documents) and short
 ones that see all of it: the query, and the query "N/A" that calibrates, so that both passes share one forward pass.
-A BlockRank prompt is an instruction, documents that see the instruction and themselves alone, and a query that sees everything. Several
-prompts lie one behind the other, and see nothing of each other; no token is padding.
+A BlockRank prompt is an instruction, documents that see the instruction and themselves alone, and a query that sees everything.
+Several prompts lie one behind the other, and see nothing of each other; no token is padding.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ Ints = NDArray[np.int64]
 class Segments:
     """T tokens in S segments, behind P tokens whose keys and values are already there (:class:`irkit.models.lm.attention.Past`).
 
-    Tokens are numbered from the first that is there already, so the first of these tokens has the number P. A token sees the stretch
-    ``context[s]`` of its segment s, and within the segment itself and what precedes it.
+    Tokens are numbered from the first that is there already, so the first of these tokens has the number P. A token sees the
+    stretch ``context[s]`` of its segment s, and within the segment itself and what precedes it.
 
     Attributes:
         ids: ``int64[T]``, of the tokens.
@@ -62,6 +62,18 @@ class Segments:
     def __len__(self) -> int:
         """The number of segments."""
         return len(self.context)
+
+    def own(self, which: int) -> tuple[int, int]:
+        """Return the first and the last + 1 of a segment's tokens."""
+        return int(self.bounds[which]), int(self.bounds[which + 1])
+
+    def seen(self, which: int) -> tuple[int, int]:
+        """Return the first and the last + 1 of the tokens before it that a segment sees."""
+        return int(self.context[which, 0]), int(self.context[which, 1])
+
+    def holding(self, token: int) -> int:
+        """Return the segment of a token."""
+        return int(self.bounds.searchsorted(token, "right")) - 1
 
     @classmethod
     def of(
