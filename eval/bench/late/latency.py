@@ -244,7 +244,7 @@ def report(documents: int, methods: list[Method], tokens: float) -> None:
 
 
 def _table(title: str, rows: list[tuple[Method, str]], documents: int) -> None:
-    head = ("method", "setting", "recall of exact top 10", "p50 ms", "p95 ms")
+    head: tuple[str, ...] = ("method", "setting", "recall of exact top 10", "p50 ms", "p95 ms")
     head += ("index, bytes a token", "tokens it reads too, bytes a token", "built in s", "RSS GB")
     print(f"\n{title}\n\n| {' | '.join(head)} |\n|{'---|' * len(head)}")
     for method, key in rows:

@@ -7,7 +7,7 @@
 the queries in float32. Every peer gets the vectors that irkit gets, and one thread to search with. Environments::
 
     pip install torch==2.11.0 fast-plaid==1.7.0.2110 xtr-warp-rs==2.1.0.2110
-    pip install pylate==1.6.0        # its StanfordPLAID is ColBERT's PLAID; compiles C++ on first use (needs ninja and g++)
+    pip install pylate==1.6.0 ninja     # its StanfordPLAID is ColBERT's PLAID; its C++ is compiled (g++) before it builds
 """
 
 # ruff: noqa: PLC0415 (a peer is imported in its own environment only)
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import resource
 import sys
 import time
@@ -28,9 +29,35 @@ import numpy as np
 
 _OWN_CHOICE = 1_000_000
 """Tokens up to which building an index as xtr-warp itself chooses takes minutes."""
+Setting = dict[str, Any]
 
 
-class XtrWarp:
+class Peer:
+    """An index of a peer: ``build`` makes it in the folder, then ``open`` and ``search`` answer in a process of their own."""
+
+    package: str
+    settings: tuple[Setting, ...]
+
+    def __init__(self, index: Path) -> None:
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """Do what comes before building and is not counted."""
+
+    def build(self, offsets: Any, tokens: Any) -> str:
+        """Build the index; return what has to be said about how it was built."""
+        raise NotImplementedError
+
+    def open(self) -> None:
+        """Open the index."""
+        raise NotImplementedError
+
+    def search(self, query: Any, k: int, setting: Setting) -> list[int]:
+        """Return the best documents for the vectors of one query, best first."""
+        raise NotImplementedError
+
+
+class XtrWarp(Peer):
     """xtr-warp-rs: WARP in Rust, 4 bits. Up to a million tokens with its own choice of lists and of the sample for k-means.
 
     Above, so that building fits the time there is: 3.3 sqrt(tokens) lists instead of 16 sqrt(tokens), both down to a power of
@@ -81,7 +108,7 @@ class XtrWarp:
     def open(self) -> None:
         self.index.load("cpu")
 
-    def search(self, query: Any, k: int, setting: dict[str, Any]) -> list[int]:
+    def search(self, query: Any, k: int, setting: Setting) -> list[int]:
         import torch
 
         found = self.index.search(
@@ -90,32 +117,41 @@ class XtrWarp:
         return [doc for doc, _ in found[0]]
 
 
-class FastPlaid:
-    """fast-plaid. It computes in float16, which is slow on processors without float16 arithmetic (AVX-512 FP16)."""
+class FastPlaid(Peer):
+    """fast-plaid, 4 bits, which multiplies matrices in float16.
+
+    torch 2.11 does that a hundred times slower than in float32 on a processor without float16 arithmetic (AVX-512 FP16).
+    There the two matrix products are put in with float32 inside and float16 outside; all else is as it comes.
+    """
 
     package = "fast-plaid"
     settings = (
-        {"n_ivf_probe": 2, "n_full_scores": 1024},
+        {"n_ivf_probe": 2, "n_full_scores": 256},
+        {"n_ivf_probe": 4, "n_full_scores": 512},
+        {"n_ivf_probe": 4, "n_full_scores": 2048},
         {"n_ivf_probe": 8, "n_full_scores": 4096},
         {"n_ivf_probe": 32, "n_full_scores": 8192},
     )
 
     def __init__(self, index: Path) -> None:
+        import torch
         from fast_plaid.search import FastPlaid as Index
 
+        self.replaced = None if torch.ops.mkldnn._is_mkldnn_fp16_supported() else _float32_products()
         self.index = Index(str(index), device="cpu")
 
     def build(self, offsets: Any, tokens: Any) -> str:
         import torch
 
-        documents = [torch.from_numpy(tokens[a:b]) for a, b in pairwise(offsets)]
+        documents = [torch.from_numpy(np.array(tokens[a:b])) for a, b in pairwise(offsets)]
         self.index.create(documents)
-        return "as it chooses itself"
+        how = ", its float16 matrix products replaced by float32, as this processor has no float16 arithmetic"
+        return f"as it chooses itself, 4 bits{how if self.replaced else ''}"
 
     def open(self) -> None:
         pass
 
-    def search(self, query: Any, k: int, setting: dict[str, Any]) -> list[int]:
+    def search(self, query: Any, k: int, setting: Setting) -> list[int]:
         import torch
 
         found = self.index.search(
@@ -124,12 +160,40 @@ class FastPlaid:
         return [doc for doc, _ in found[0]]
 
 
-class Plaid:
-    """ColBERT's PLAID as PyLate ships it, 2 bits, with the settings of ColBERT for k <= 10, k <= 100 and above."""
+def _float32_products() -> Any:
+    """Let ``mm`` and ``bmm`` of this process's torch, which Rust calls too, compute in float32; return what keeps it so."""
+    import torch
+
+    zero = torch.zeros(())
+    library = torch.library.Library("aten", "IMPL")
+
+    def replace(name: str, product: Any) -> None:
+        def multiply(a: Any, b: Any) -> Any:
+            return product(zero, a.float(), b.float(), beta=0).to(a.dtype)
+
+        library.impl(name, multiply, "CPU")
+
+    replace("mm", torch.addmm)
+    replace("bmm", torch.baddbmm)
+    return library
+
+
+class Plaid(Peer):
+    """ColBERT's PLAID as PyLate ships it, 2 bits.
+
+    The settings are ColBERT's for k <= 10, k <= 100 and above, PyLate's own (the last), and one with 512 documents, where
+    PLAID gains most of its recall for little time. PLAID gets the token vectors, not an encoder, and is asked through its
+    own ``Searcher``: PyLate's call reads a table of names from disk at each query.
+
+    The index folder's parent gets the compiled C++, which is no part of the index: in torch's common folder, a compiler
+    that was ended leaves a lock that every later process waits for without end.
+    """
 
     package = "pylate"
+    bits = 2
     settings = (
         {"ncells": 1, "centroid_score_threshold": 0.5, "ndocs": 256},
+        {"ncells": 2, "centroid_score_threshold": 0.45, "ndocs": 512},
         {"ncells": 2, "centroid_score_threshold": 0.45, "ndocs": 1024},
         {"ncells": 4, "centroid_score_threshold": 0.4, "ndocs": 4096},
         {"ncells": 8, "centroid_score_threshold": 0.35, "ndocs": 8192},
@@ -137,30 +201,56 @@ class Plaid:
 
     def __init__(self, index: Path) -> None:
         self.folder = index
+        compiled = index.resolve().parent / "compiled"
+        os.environ["TORCH_EXTENSIONS_DIR"] = str(compiled)
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # ninja
+
+    def prepare(self) -> None:
+        """Compile its C++, which counts neither as building nor as searching."""
+        from pylate.indexes.stanford_nlp.modeling import colbert
+        from pylate.indexes.stanford_nlp.search.index_storage import IndexScorer
+        from pylate.indexes.stanford_nlp.search.strided_tensor import StridedTensor
+
+        for lock in Path(os.environ["TORCH_EXTENSIONS_DIR"]).rglob("lock"):
+            lock.unlink()  # left by a build that was ended: builds run one after another
+        IndexScorer.try_load_torch_extensions(False)
+        StridedTensor.try_load_torch_extensions(False)
+        colbert.try_load_torch_extensions(False)
 
     def build(self, offsets: Any, tokens: Any) -> str:
-        from pylate.indexes.stanford_plaid import StanfordPLAID
-
-        index = StanfordPLAID(str(self.folder), "plaid", override=True, nbits=2, use_triton=False)
+        index = self._index(override=True)
         names = [str(i) for i in range(len(offsets) - 1)]
         index.add_documents(names, [tokens[a:b].astype(np.float32) for a, b in pairwise(offsets)])
-        return "as it chooses itself, 2 bits"
+        return f"as it chooses itself, {self.bits} bits; its C++ was compiled before, and is not in the time"
 
     def open(self) -> None:
+        self.index = self._index(override=False).searcher
+
+    def search(self, query: Any, k: int, setting: Setting) -> list[int]:
+        self.index.configure(**setting)
+        return list(self.index.search(query, k=k)[0])
+
+    def _index(self, *, override: bool) -> Any:
         from pylate.indexes.stanford_plaid import StanfordPLAID
 
-        self.index = StanfordPLAID(str(self.folder), "plaid", override=False, nbits=2, use_triton=False)
-
-    def search(self, query: Any, k: int, setting: dict[str, Any]) -> list[int]:
-        for name, value in setting.items():
-            self.index.searcher.config.configure(**{name: value})
-        return [int(hit["id"]) for hit in self.index([query], k=k)[0]]
+        return StanfordPLAID(str(self.folder), "plaid", override=override, nbits=self.bits, use_triton=False)
 
 
-PEERS = {"xtr-warp": XtrWarp, "fast-plaid": FastPlaid, "plaid": Plaid}
+class Plaid4(Plaid):
+    """PLAID with 4 bits instead of 2: twice the bytes, and finer scores."""
+
+    bits = 4
 
 
-def serve(peer: Any, queries: Path) -> None:
+PEERS: dict[str, type[Peer]] = {
+    "xtr-warp": XtrWarp,
+    "fast-plaid": FastPlaid,
+    "plaid": Plaid,
+    "plaid-4": Plaid4,
+}
+
+
+def serve(peer: Peer, queries: Path) -> None:
     """Answer like ``ours.serve``."""
     offsets, vectors = np.load(queries / "offsets.npy"), np.load(queries / "tokens.npy")
     with _quiet():
@@ -205,6 +295,8 @@ def main() -> None:
         return serve(peer, options.queries)
     offsets = np.load(options.tokens / "offsets.npy")
     tokens = np.load(options.tokens / "tokens.npy", mmap_mode="r")
+    with _quiet():
+        peer.prepare()
     started = time.perf_counter()
     with _quiet():
         note = peer.build(offsets, tokens)

@@ -7,6 +7,7 @@ once, at the end, where the steps round in between; the models' weights and ever
 from __future__ import annotations
 
 from functools import partial
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ def fuse(model: Any) -> None:
     """
     import torch
 
-    if next(model.parameters()).device.type != "cuda" or model.dtype == torch.float32:
+    if (
+        next(model.parameters()).device.type != "cuda"
+        or model.dtype == torch.float32
+        or not find_spec("triton")
+    ):
         return
     for module in model.modules():
         kind = type(module).__name__

@@ -16,7 +16,8 @@ _BLOCK = 4096
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _silu_times(gate_at: Any, up_at: Any, size: Any, block: tl.constexpr) -> None:
+def _silu_times(gate_at, up_at, size, block: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Overwrite a block of ``gate``."""
     places = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
     there = places < size
     gate = tl.load(gate_at + places, mask=there).to(tl.float32)
