@@ -7,7 +7,7 @@ STAMP := $(VENV)/.installed
 .PHONY: quickstart test lint schema clean help
 
 help:
-	@echo "make quickstart   set up .venv, fetch the small model, run pipelines/quickstart.yaml"
+	@echo "make quickstart   set up .venv, fetch two small models, run pipelines/quickstart.yaml"
 	@echo "make test         the same set-up, then the tests"
 	@echo "make lint         ruff, mypy and the import contracts"
 	@echo "make schema       write docs/irkit.schema.json anew"
@@ -18,6 +18,7 @@ $(STAMP): pyproject.toml constraints.txt
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[cpu,dev]'
 	$(BIN)/irkit models pull minilm
+	$(BIN)/irkit models pull smollm2
 	@touch $(STAMP)
 
 quickstart: $(STAMP)

@@ -6,18 +6,21 @@ The log is a file named by $TOY_LOG, so that calls in other processes are counte
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
+from irkit.core.explanation import Explanation
 from irkit.core.fingerprint import fingerprint
 from irkit.core.queries import Queries
-from irkit.core.rankings import Rankings, offsets_of
+from irkit.core.rankings import CodeArray, Rankings, ScoreArray, offsets_of
 from irkit.data.collection import Collection, EvalPolicy, Qrels
 from irkit.data.docstore import DocStore
 from irkit.pipeline import stage
@@ -194,6 +197,47 @@ class Heavy(Retriever):
         raise AssertionError("the stage was run")
 
 
+class Look(Reranker):
+    """Counts the query's words in a document, and shows them; the first candidate gets ``first`` more, wherever it came from."""
+
+    explanations: int = Field(0, json_schema_extra=dict(EXECUTION))
+    order_control: int | None = Field(None, json_schema_extra=dict(EXECUTION))
+    shuffle: int | None = None
+    first: float = 0.0
+    bad: bool = Field(False, json_schema_extra=dict(EXECUTION))
+
+    def prepare(self, context: Context) -> DocStore:
+        log("prepare", self.name)
+        return context.collection.docs
+
+    def run(self, batch: Batch, state: DocStore) -> Rankings:
+        log("run", self.name, len(batch.queries))
+        scores = [
+            [self._one(query, rankings, place, state).score for place in range(len(rankings[0]))]
+            for query, rankings in zip(batch.queries.text, batch.rankings, strict=True)
+        ]
+        return batch.rankings.with_scores(np.array([each for row in scores for each in row], np.float32))
+
+    def explain(
+        self, query: str, rankings: tuple[CodeArray, ScoreArray], state: DocStore, top: int
+    ) -> list[Explanation]:
+        log("explain", self.name, len(rankings[0]))
+        found = [self._one(query, rankings, place, state) for place in range(len(rankings[0]))]
+        if self.bad:
+            found = [replace(each, score=float("nan")) for each in found]
+        return sorted(found, key=lambda each: (-each.score, -each.doc))[:top]
+
+    def _one(
+        self, query: str, rankings: tuple[CodeArray, ScoreArray], place: int, state: DocStore
+    ) -> Explanation:
+        words, code = set(query.lower().split()), int(rankings[0][place])
+        pieces = re.findall(r"\s*\S+", state.text(code))
+        weights = tuple(float(piece.strip().lower() in words) for piece in pieces)
+        front = 0 if self.shuffle is None else (self.shuffle + 1) % len(rankings[0])
+        extra = self.first if place == front else 0.0
+        return Explanation(code, sum(weights) + extra, tuple(pieces), weights)
+
+
 How = Literal[
     "nan", "raw nan", "infinite", "short", "long", "twice", "unknown", "negative", "unsorted", "offsets",
     "queries", "nothing", "excluded", "value error",
@@ -256,6 +300,7 @@ STAGES: dict[str, type[stage.Stage]] = {
     "toy-words": Words,
     "toy-feedback": Feedback,
     "toy-heavy": Heavy,
+    "toy-look": Look,
     "toy-bad": Bad,
 }
 

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from irkit.api.explained import explained_queries
 from irkit.api.workspace import Workspace
 from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError, nearest
@@ -27,6 +28,7 @@ from irkit.report.provenance import collect
 from irkit.report.results import (
     CollectionInfo,
     Expectation,
+    ExplainedQuery,
     PerQuery,
     Results,
     Score,
@@ -74,6 +76,7 @@ def run(
         metrics=list(experiment.metrics),
         pipelines=pipelines_to_data(experiment.pipelines),
         baseline=experiment.baseline,
+        controls=experiment.controls,
         scores=scores,
         stages=[stage for outcome in outcomes for stage in outcome.stages],
         collections=[outcome.info for outcome in outcomes],
@@ -114,8 +117,10 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
     ends = {pipeline: steps.graph() for pipeline, steps in experiment.pipelines.items()}
     executor = Executor(workspace.context(collection), list(ends.values()))
     values: dict[str, Mapping[str, Any]] = {}
+    explained: list[ExplainedQuery] = []
     for pipeline, node in ends.items():
         executor.artifact(node)
+        explained += explained_queries(pipeline, node, executor)
         values[pipeline] = evaluate_stored(
             workspace.store,
             executor.recipe(node),
@@ -142,6 +147,7 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
             p: {metric: array.tolist() for metric, array in by_metric.items()}
             for p, by_metric in values.items()
         },
+        explained=explained,
     )
     scores = [
         Score(collection=name, pipeline=p, metric=metric, value=float(np.mean(values[p][metric])))

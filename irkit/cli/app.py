@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from irkit.cli import INTERRUPTED, console, interrupted
+from irkit.cli.heads import app as heads_app
 from irkit.cli.models import app as models_app
 from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
 from irkit.cli.setup import doctor, init
@@ -25,6 +26,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
 )
 app.add_typer(models_app, name="models")
+app.add_typer(heads_app, name="heads")
 app.add_typer(store_app, name="store")
 
 
@@ -167,6 +169,9 @@ def search(
         str | None, typer.Option("--collection", "-c", help="One of the experiment's; the first by default.")
     ] = None,
     hits: Annotated[int, typer.Option("-k", min=1, help="How many hits to show.")] = 5,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Show what the reranker looked at in every hit.")
+    ] = False,
     settings: Settings = None,
     root: Root = None,
     store: StoreRoot = None,
@@ -179,7 +184,15 @@ def search(
     with console.progress() as bars:
         place = workspace(root, store, device, threads, bars)
         search_interactively(
-            experiment, " ".join(query or ()), pipeline, collection, hits, settings or (), place, bars
+            experiment,
+            " ".join(query or ()),
+            pipeline,
+            collection,
+            hits,
+            explain,
+            settings or (),
+            place,
+            bars,
         )
 
 

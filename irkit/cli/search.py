@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from irkit.api.workspace import Workspace
 from irkit.cli import console
+from irkit.cli.highlight import highlighted, inert, legend
+from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError, nearest
+from irkit.core.explanation import Explains, Explanation
 from irkit.core.queries import Queries
 from irkit.core.rankings import CodeArray, ScoreArray
 from irkit.data.collection import Collection
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def search(
@@ -23,13 +23,14 @@ def search(
     pipeline: str | None,
     collection: str | None,
     hits: int,
+    explain: bool,
     settings: Sequence[str],
     workspace: Workspace,
     bars: console.ProgressBars,
 ) -> None:
     """Answer one query, or one after the other until the input ends."""
     experiment = workspace.load(path, settings)
-    name = pipeline or list(experiment.pipelines)[-1]
+    name = pipeline or [each for each in experiment.pipelines if each not in experiment.controls][-1]
     where = collection or next(iter(experiment.collections))
     if name not in experiment.pipelines:
         hint = nearest(name, list(experiment.pipelines))
@@ -37,15 +38,44 @@ def search(
     if where not in experiment.collections:
         hint = nearest(where, list(experiment.collections))
         raise ConfigError.of(f"there is no collection {where!r}", where=str(path), hint=hint)
+    if explain:
+        _can_explain(experiment, name)
     opened = workspace.open(experiment.collections[where])
-    answer = workspace.searcher(experiment.pipelines[name], opened)
+    searcher = workspace.searcher(experiment.pipelines[name], opened)
     bars.close()
+
+    def answer(text: str) -> None:
+        asked = Queries.of([text])
+        if explain:
+            found, (seen,) = searcher.explained(asked, hits)
+        else:
+            found, seen = searcher(asked), []
+        _show(opened, found[0], hits, {each.doc: each for each in seen})
+
     if query:
-        _show(opened, answer(Queries.of([query]))[0], hits)
+        answer(query)
         return
     console.err().print(f"{name} on {where}, {len(opened.docs)} documents. Type a query; an empty line ends.")
     while text := _ask():
-        _show(opened, answer(Queries.of([text]))[0], hits)
+        answer(text)
+
+
+def _can_explain(experiment: Experiment, name: str) -> None:
+    able = [
+        each
+        for each, pipeline in experiment.pipelines.items()
+        if isinstance(pipeline.graph().stage, Explains)
+    ]
+    if name in able:
+        return
+    last = experiment.pipelines[name].graph().stage.name
+    if able:
+        hint = f"choose a pipeline that ends with such a stage: {', '.join(f'-p {each!r}' for each in able)}"
+    else:
+        hint = "end the pipeline with a reranker that reads a language model's attention, such as icr"
+    raise ConfigError.of(
+        f"the last stage, {last!r}, cannot explain its scores", where=f"pipeline {name!r}", hint=hint
+    )
 
 
 def _ask() -> str:
@@ -55,7 +85,12 @@ def _ask() -> str:
         return ""
 
 
-def _show(collection: Collection, found: tuple[CodeArray, ScoreArray], hits: int) -> None:
+def _show(
+    collection: Collection,
+    found: tuple[CodeArray, ScoreArray],
+    hits: int,
+    seen: Mapping[int, Explanation],
+) -> None:
     from rich.text import Text
 
     out = console.out()
@@ -63,12 +98,11 @@ def _show(collection: Collection, found: tuple[CodeArray, ScoreArray], hits: int
         out.print("no hits")
     for rank, (code, score) in enumerate(zip(found[0][:hits], found[1][:hits], strict=True), start=1):
         docs = collection.docs
-        docno, title, body = (_inert(part(int(code))) for part in (docs.docno, docs.title, docs.body))
+        docno, title, body = (inert(part(int(code))) for part in (docs.docno, docs.title, docs.body))
         out.print(Text.assemble(f"{rank:3}  {score:9.4f}  ", (docno, "bold"), f"  {title}" if title else ""))
+        if int(code) in seen:
+            for line in (highlighted(seen[int(code)]), legend(seen[int(code)])):
+                out.print(Text.assemble(" " * 16, line))
+            continue
         text = body if len(body) <= 300 else body[:300].rsplit(" ", 1)[0] + " ..."
         out.print(Text(f"                {text}"))
-
-
-def _inert(text: str) -> str:
-    """Return a document's text on one line, without the control characters that a terminal would obey."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))

@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from irkit.config.control import controls, with_controls
 from irkit.config.override import override
 from irkit.config.steps import read_pipeline, validation_problems
 from irkit.config.yaml import Located, dump_yaml, parse_yaml
@@ -44,7 +45,7 @@ class Experiment:
         name: of the folder of its results under ``eval/runs/``.
         collections: ir-datasets ids, irkit ids, or local folders and files, by the name that tables show.
         metrics: names such as ``ndcg@10``.
-        pipelines: by name, in the order of the tables.
+        pipelines: by name, in the order of the tables; those that ask for an order control with theirs behind them.
         baseline: the pipeline the others are compared with.
         expected: scores that a reproduction must meet within ``tolerance``.
     """
@@ -57,6 +58,11 @@ class Experiment:
     baseline: str | None = None
     expected: Expected = field(default_factory=dict)
     tolerance: float = 0.0005
+
+    @property
+    def controls(self) -> dict[str, str]:
+        """The order controls among the pipelines, and which pipeline each is of."""
+        return controls(self.pipelines)
 
     @classmethod
     def of(
@@ -87,7 +93,8 @@ class Experiment:
             data["description"] = self.description
         data["collections"] = [_collection_to_data(spec, full=full) for spec in self.collections.values()]
         data["metrics"] = list(self.metrics)
-        data["pipelines"] = pipelines_to_data(self.pipelines, full=full)
+        written = {name: each for name, each in self.pipelines.items() if name not in self.controls}
+        data["pipelines"] = pipelines_to_data(written, full=full)
         if self.baseline:
             data["baseline"] = self.baseline
         if self.expected:
@@ -170,8 +177,8 @@ class _ExperimentReader:
         name = self.name(data.get("name"))
         collections = self.collections(data.get("collections"))
         metrics = self.metrics(data.get("metrics"))
-        pipelines = self.pipelines(data.get("pipelines"))
-        names = self.pipeline_names()
+        pipelines = with_controls(self.pipelines(data.get("pipelines")), self.fail)
+        names = self.pipeline_names(pipelines)
         baseline = data.get("baseline")
         if baseline is not None and baseline not in names:
             self.fail(("baseline",), f"there is no pipeline {baseline!r}", nearest(str(baseline), names))
@@ -179,17 +186,17 @@ class _ExperimentReader:
         if not isinstance(description, str | None):
             self.fail(("description",), f"the description is text, not {description!r}", "put it in quotes")
         tolerance = self.number(("tolerance",), data.get("tolerance", 0.0005))
-        expected = self.expected(data.get("expected"), collections, metrics)
+        expected = self.expected(data.get("expected"), collections, names, metrics)
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=_line))
         return Experiment(
             name, collections, metrics, pipelines, description or "", baseline, expected, tolerance
         )
 
-    def pipeline_names(self) -> list[str]:
-        """Return the names of the pipelines, good or not."""
+    def pipeline_names(self, good: Mapping[str, Pipeline]) -> list[str]:
+        """Return the names of the pipelines, good or not, and of order controls."""
         pipelines = self.located.data.get("pipelines")
-        return list(pipelines) if isinstance(pipelines, dict) else []
+        return list(dict.fromkeys([*(pipelines if isinstance(pipelines, dict) else []), *good]))
 
     def name(self, value: Any) -> str:
         if value is not None and not (isinstance(value, str) and NAME.fullmatch(value)):
@@ -275,11 +282,12 @@ class _ExperimentReader:
             result[name] = pipeline
         return result
 
-    def expected(self, value: Any, collections: Mapping[str, Any], metrics: Sequence[str]) -> Expected:
+    def expected(
+        self, value: Any, collections: Mapping[str, Any], pipelines: Sequence[str], metrics: Sequence[str]
+    ) -> Expected:
         if value is None:
             return {}
         path: Place = ("expected",)
-        pipelines = self.pipeline_names()
         if not isinstance(value, dict):
             self.fail(
                 path,

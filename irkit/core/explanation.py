@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from irkit.core.rankings import CodeArray, ScoreArray
+
+_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +30,46 @@ class Explanation:
     def __post_init__(self) -> None:
         if len(self.pieces) != len(self.weights):
             raise ValueError(f"{len(self.pieces)} pieces and {len(self.weights)} weights")
+
+    def words(self) -> list[tuple[str, float]]:
+        """Return the words of the text with the weights of their pieces added up.
+
+        A piece that reaches over several words counts for the first of them, one of white space alone for none.
+        """
+        text = "".join(self.pieces)
+        words = list(_WORD.finditer(text))
+        sums, place, at = [0.0] * len(words), 0, 0
+        for piece, weight in zip(self.pieces, self.weights, strict=True):
+            start = at + len(piece) - len(piece.lstrip())
+            at += len(piece)
+            while place < len(words) and words[place].end() <= start:
+                place += 1
+            if start < at:
+                sums[place] += weight
+        return [(word.group(), total) for word, total in zip(words, sums, strict=True)]
+
+    def strongest(self, count: int) -> list[tuple[str, float]]:
+        """Return the words that count most, each once with the sum of its places, the strongest first; none without weight."""
+        sums: dict[str, float] = {}
+        for word, weight in self.words():
+            sums[word] = sums.get(word, 0.0) + weight
+        ranked = sorted(sums.items(), key=lambda each: -abs(each[1]))
+        return [(word, weight) for word, weight in ranked[:count] if weight]
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """A reranker that can show what it looked at. Pure: it computes for one query what ``run`` computed, and looks closer."""
+
+    def explain(
+        self, query: str, candidates: tuple[CodeArray, ScoreArray], state: Any, top: int
+    ) -> list[Explanation]:
+        """Explain the best documents of a query.
+
+        Args:
+            query: its text.
+            candidates: the codes and scores that the stage before gave.
+            state: what ``prepare`` returned.
+            top: how many documents to explain, best first in this stage's order; fewer where it read fewer.
+        """
+        ...

@@ -11,9 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from irkit.core.explanation import Explains, Explanation
 from irkit.core.flow import flow
+from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.exec.check import run_stage
+from irkit.exec.explanations import explanations
 from irkit.exec.keys import Namer, part_of
 from irkit.exec.results import Result, gather, join, read_result, write_result
 from irkit.pipeline.context import Context
@@ -90,6 +93,7 @@ class Executor:
         found = self.context.store.find(recipe)
         if found is None:
             found = self.context.store.get(recipe, lambda build: self._compute(node, build))
+            explanations(self, node)  # while its model is loaded
             self._release(node.stage)
         return found
 
@@ -110,6 +114,23 @@ class Executor:
                     node,
                     Trace(Cost(**meta["cost"]), queries, queries - self._fresh[node], meta["artifact_bytes"]),
                 )
+
+    def explain(self, node: Node, rows: Sequence[int], top: int) -> list[list[Explanation]]:
+        """Have a node's stage explain its best results for some queries, by their rows.
+
+        Raises:
+            TypeError: when the stage cannot explain itself.
+        """
+        stage = node.stage
+        if not isinstance(stage, Explains):
+            raise TypeError(f"{stage.name!r} does not explain its results")
+        queries, upstream = self._inputs(node)
+        loaded = stage in self._states
+        state, *_ = self._prepare(stage)
+        found = [stage.explain(queries.text[row], upstream[0][row], state, top) for row in rows]
+        if not loaded and self._uses[stage] <= 0:
+            self._states.pop(stage)
+        return found
 
     # -- inside -----------------------------------------------------------------------------------------------------------------
 
@@ -151,18 +172,25 @@ class Executor:
 
     def _chunk(self, node: Node, rows: list[int], folder: Path) -> None:
         """Compute some queries, and write their results and what they cost."""
-        inputs = [self._result(each) for each in node.inputs]
+        queries, upstream = self._inputs(node)
         state, context, prepare_seconds = self._prepare(node.stage)
-        source = self.context.collection.queries
-        queries, *upstream = inputs if node.queries else [source, *inputs]
         started = time.perf_counter()
-        batch = Batch(queries.take(rows), tuple(each.take(rows) for each in upstream))  # type: ignore[arg-type, misc]
+        batch = Batch(queries.take(rows), tuple(each.take(rows) for each in upstream))
         result = run_stage(node.stage, batch, state, self.context.collection.docs)
         cost = Cost(time.perf_counter() - started, prepare_seconds, len(rows), dict(context.notes))
         self._fresh[node] += len(rows)
         folder.mkdir()
         write_result(folder, result, [self.namer.query_keys[row] for row in rows])
         (folder / _COST).write_text(json.dumps(asdict(cost)), encoding="utf-8")
+
+    def _inputs(self, node: Node) -> tuple[Queries, list[Rankings]]:
+        """Return what a node sees: the queries, and the rankings that it works on."""
+        queries, *upstream = (
+            [self._result(each) for each in node.inputs]
+            if node.queries
+            else [self.context.collection.queries, *map(self._result, node.inputs)]
+        )
+        return queries, upstream  # type: ignore[return-value]
 
     def _prepare(self, stage: Stage) -> tuple[Any, Context, float]:
         """Return what ``prepare`` made, the stage's context, and the seconds it took now: 0 when it had been done."""

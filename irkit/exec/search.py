@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from irkit.core.explanation import Explains, Explanation
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.exec.check import run_stage
@@ -28,11 +29,34 @@ class Searcher:
 
     def __call__(self, queries: Queries) -> Rankings:
         """Return the pipeline's rankings of the queries."""
+        return self._rankings(self._results(queries))
+
+    def explained(self, queries: Queries, top: int) -> tuple[Rankings, list[list[Explanation]]]:
+        """Return the rankings, and for every query what the last stage saw in its best documents.
+
+        Raises:
+            TypeError: when the last stage cannot explain itself.
+        """
+        end, results = self._end, self._results(queries)
+        if not isinstance(end.stage, Explains):
+            raise TypeError(f"{end.stage.name!r} does not explain its results")
+        seen = results[end.queries] if end.queries else queries
+        before = results[end.upstream[0]]
+        found = [
+            end.stage.explain(text, before[row], self._states[end.stage], top)  # type: ignore[index]
+            for row, text in enumerate(seen.text)  # type: ignore[union-attr]
+        ]
+        return self._rankings(results), found
+
+    def _results(self, queries: Queries) -> dict[Node, Result]:
         results: dict[Node, Result] = {}
         for node in self._end.walk():
             seen = results[node.queries] if node.queries else queries
             upstream = tuple(results[each] for each in node.upstream)
             results[node] = run_stage(node.stage, Batch(seen, upstream), self._states[node.stage], self._docs)  # type: ignore[arg-type]
+        return results
+
+    def _rankings(self, results: dict[Node, Result]) -> Rankings:
         result = results[self._end]
         if not isinstance(result, Rankings):
             raise TypeError(f"{self._end.stage.name!r} produces queries, not rankings")

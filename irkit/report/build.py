@@ -13,6 +13,7 @@ from irkit.config.yaml import dump_yaml
 from irkit.core.files import write_atomically
 from irkit.report import format as fmt
 from irkit.report.compare import CompareTable, compare_tables
+from irkit.report.explained import explained_tables
 from irkit.report.results import PerQuery, Results, load_results
 from irkit.report.scores import score_tables
 from irkit.report.times import said, stage_times
@@ -69,6 +70,7 @@ def render(results: Results, per_query: Sequence[PerQuery]) -> str:
         opens_nothing=any(not row.time.artifact_bytes for row in rows),
         unknown_count=any(row.per_query is None for row in rows),
         comparisons=compare_tables(results, per_query),
+        explained=explained_tables(per_query),
         off=sum(item.status == "off" for item in results.expected),
         yaml=dump_yaml({"pipelines": results.pipelines}),
         style=Markup(style),  # noqa: S704 - the package's own files

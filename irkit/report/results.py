@@ -81,12 +81,40 @@ class Expectation(_Record):
     status: Literal["match", "off"]
 
 
+class ExplainedDocument(_Record):
+    """What a stage saw in one document: its text in pieces, and what each piece contributes to the score."""
+
+    docno: str
+    score: float
+    pieces: list[str]
+    weights: list[float]
+    more: int = 0
+    """How many pieces at the end are left out here."""
+
+    @model_validator(mode="after")
+    def _aligned(self) -> Self:
+        if len(self.pieces) != len(self.weights):
+            raise ValueError(f"{len(self.pieces)} pieces and {len(self.weights)} weights of {self.docno!r}")
+        return self
+
+
+class ExplainedQuery(_Record):
+    """What a stage of a pipeline saw in the best documents of one query, best first."""
+
+    pipeline: str
+    stage: str
+    qid: str
+    query: str
+    documents: list[ExplainedDocument]
+
+
 class PerQuery(_Record):
-    """The values of every metric for each judged query, by pipeline and metric, aligned with ``qid``."""
+    """The values of every metric for each judged query, by pipeline and metric, aligned with ``qid``; and what was explained."""
 
     collection: str
     qid: list[str]
     values: dict[str, dict[str, list[float]]]
+    explained: list[ExplainedQuery] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
@@ -123,6 +151,8 @@ class Results(_Record):
     pipelines: dict[str, list[Any]]
     """The resolved YAML form of every pipeline."""
     baseline: str | None = None
+    controls: dict[str, str] = Field(default_factory=dict)
+    """Which pipelines are order controls, and of which pipeline each is: the same with its candidates in random order."""
     scores: list[Score]
     stages: list[StageTime]
     collections: list[CollectionInfo]

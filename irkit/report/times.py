@@ -102,6 +102,8 @@ def said(value: Any) -> str:
         return "yes" if value else "no"
     if value is None:
         return "none"
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {said(each)}" for key, each in value.items())
     if isinstance(value, list | tuple):
         return ", ".join(map(said, value))
     return str(value)

@@ -21,7 +21,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("xtr", {"model": "minilm", "k": 5}, {"batch_size": 3}),
     ("colberter", {"model": "minilm", "k": 5}, {"batch_size": 3}),
 ]
-ELSEWHERE = {"cross-encoder"}
+ELSEWHERE = {"cross-encoder", "listwise", "icr", "blockrank"}
 """Needs a model that does not come with the tests' packages; tests/unit/stages makes a tiny one."""
 MARKS = {"bm25": [pytest.mark.java]} | {
     name: [pytest.mark.model] for name, options, _ in CASES if options.get("model") == "minilm"

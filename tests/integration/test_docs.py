@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 import tomllib
+from inspect import signature
 from pathlib import Path
 
 import pytest
 
 import irkit
-from irkit.cli.app import main
+from irkit.cli.app import app, main
 from irkit.pipeline import registry
 from irkit.testing import check_stage
 
@@ -31,6 +32,7 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
         "README.md": ["sh", "yaml", "sh", "python", "python", "toml"],
         "docs/architecture.md": [],
         "docs/multi-vector.md": ["yaml", "yaml"],
+        "docs/rerankers.md": ["sh", "yaml"],
         "CONTRIBUTING.md": ["sh"],
         "indexes/README.md": [""],
     }
@@ -51,15 +53,27 @@ def test_make_targets_exist(name: str, block: int) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("block", [0, 1])
-def test_multi_vector_experiments_are_sound(
-    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("page", "block"), [("docs/multi-vector.md", 0), ("docs/multi-vector.md", 1), ("docs/rerankers.md", 1)]
+)
+def test_experiments_are_sound(
+    page: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("experiment.yaml").write_text(blocks("docs/multi-vector.md")[block][1], encoding="utf-8")
+    Path("experiment.yaml").write_text(blocks(page)[block][1], encoding="utf-8")
     with pytest.raises(SystemExit) as ended:
         main(["validate", "experiment.yaml"])
     assert ended.value.code in (0, None)
+
+
+def test_the_search_that_explains_is_a_command() -> None:
+    program, name, *arguments = command(blocks("docs/rerankers.md")[0][1])
+    assert (program, name) == ("irkit", "search")
+    searching = next(
+        each for each in app.registered_commands if each.callback and each.callback.__name__ == name
+    )
+    assert "explain" in signature(searching.callback).parameters  # type: ignore[arg-type]
+    assert "--explain" in arguments
 
 
 @pytest.mark.model

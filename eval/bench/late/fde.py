@@ -126,7 +126,7 @@ def _package(
     if name in ("irkit", "irkit, float32", "matrix product alone"):
         return _irkit(name, halves, documents)
     if name == "fastembed":
-        from fastembed.postprocess import Muvera as FastEmbed  # noqa: PLC0415
+        from fastembed.postprocess import Muvera as FastEmbed
 
         fastembed = FastEmbed(dim=dim, k_sim=BITS, dim_proj=WIDTH, r_reps=REPETITIONS)
         return (
@@ -135,7 +135,7 @@ def _package(
             REPETITIONS,
         )
     if name == "muvera-python":
-        from muvera import Muvera  # noqa: PLC0415
+        from muvera import Muvera
 
         muvera = Muvera(REPETITIONS, BITS, dim, projection_type="ams_sketch", projection_dimension=WIDTH)
         return (
@@ -144,7 +144,7 @@ def _package(
             REPETITIONS,
         )
     if name == "muvfde":
-        import muvfde  # noqa: PLC0415
+        import muvfde
 
         def encoder(kind: Any) -> Callable[..., Any]:
             config = muvfde.fixed_dimensional_encoding_config()
@@ -168,7 +168,7 @@ def _package(
 def _irkit(
     name: str, halves: Any, documents: Any
 ) -> tuple[Callable[..., Any], Callable[..., Any] | None, float]:
-    from irkit.stages.multivector.fde import FdeConfig, FdeEncoder  # noqa: PLC0415
+    from irkit.stages.multivector.fde import FdeConfig, FdeEncoder
 
     count, tokens, dim = documents.shape
     config = FdeConfig(repetitions=REPETITIONS, k_sim=BITS, d_proj=WIDTH)

@@ -1,10 +1,9 @@
 """The attention of a layer over packed segments, by the fused kernels there are.
 
-On CUDA a long segment that sees nothing before it goes to ``scaled_dot_product_attention``; a few rows that see a great deal are
-a matrix product (a fused kernel would walk over all keys with a few of its cores); and all others share one variable-length flash
-attention: each has as keys the stretch that it sees and its own, gathered into one tensor, for which a causal mask that is aligned
-to the last key is just right. Elsewhere it goes segment by segment. Capped scores, and windows shorter than what is seen, take
-plain arithmetic.
+On CUDA a long segment that sees nothing before it goes to ``scaled_dot_product_attention``. A few rows that see a great deal have a
+flash attention to themselves, which splits the keys over the device. All others share one of variable length: each segment has as
+keys the stretch that it sees and its own, gathered into one tensor, for which a causal mask that is aligned to the last key is just
+right. Elsewhere it goes segment by segment. Capped scores, and windows shorter than what is seen, take plain arithmetic.
 """
 
 from __future__ import annotations
@@ -27,7 +26,9 @@ else:
 _LONG = 1024
 """Tokens from which a segment has a kernel to itself."""
 _FEW = 256
-"""Rows up to which a segment that sees ``_LONG`` tokens is a matrix product."""
+"""Rows up to which what is read and the output come from the same shares."""
+_SPLIT = 2
+"""Segments up to which those of few rows, of which each alone would keep few cores busy, are not taken together."""
 _PLAIN_ROWS = 512
 """Rows of plain arithmetic at a time."""
 
@@ -90,24 +91,40 @@ def _fill(
 
     segments = plan.segments
     plainly = form.softcap is not None or _reaches(segments, form.window)
-    fused = queries.is_cuda and queries.dtype != torch.float32 and not plainly
-    together = []
-    for number in which:
-        (start, stop), (first, last) = segments.own(number), segments.seen(number)
-        here = slice(start - segments.past, stop - segments.past)
-        if plainly or (fused and stop - start <= _FEW and last - first >= _LONG):
+    if plainly:
+        for number in which:
+            start, stop = segments.own(number)
             for row in range(start, stop, _PLAIN_ROWS):
                 rows = (row, min(row + _PLAIN_ROWS, stop))
                 mixed = attend_rows(segments, number, rows, (), queries, keys, values, form)[1]
                 output[:, rows[0] - segments.past : rows[1] - segments.past] = mixed
-        elif fused and (first < last or stop - start < _LONG):
-            together.append(number)
-        else:
-            output[:, here] = _alone(segments, number, queries[:, here], keys, values, form.scaling)
+        return
+    fused = queries.is_cuda and queries.dtype != torch.float32
+    together = [number for number in which if fused and not _is_long(segments, number)]
+    split = {number for number in together if _sees_much(segments, number)}
+    if len(split) > _SPLIT:
+        split = set()
+    together = [number for number in together if number not in split]
+    for number in which:
+        if number in split or number not in together:
+            start, stop = segments.own(number)
+            here = slice(start - segments.past, stop - segments.past)
+            attend = _split if number in split else _alone
+            output[:, here] = attend(segments, number, queries[:, here], keys, values, form.scaling)
     if together:
         if plan.prepared is None or plan.prepared.which != together:
             plan.prepared = Gathered.of(segments, together, queries.device)
         plan.prepared.fill(output, queries, keys, values, form.scaling)
+
+
+def _is_long(segments: Segments, which: int) -> bool:
+    (start, stop), (first, last) = segments.own(which), segments.seen(which)
+    return first == last and stop - start >= _LONG
+
+
+def _sees_much(segments: Segments, which: int) -> bool:
+    (start, stop), (first, last) = segments.own(which), segments.seen(which)
+    return stop - start <= _FEW and last - first >= _LONG
 
 
 def _reaches(segments: Segments, window: int | None) -> bool:
@@ -159,6 +176,23 @@ def _alone(
         rows[None], seen, worth, attn_mask=mask, is_causal=mask is None, scale=scaling
     )
     return found[0]
+
+
+def _split(
+    segments: Segments, which: int, rows: Tensor, keys: Tensor, values: Tensor, scaling: float
+) -> Tensor:
+    """Return the output of one segment of few rows: of the flash kernels, that for batches of one length splits the keys."""
+    import torch
+
+    own, context = segments.own(which), segments.seen(which)
+    seen, worth = (stretch(part, context, own).transpose(0, 1)[None] for part in (keys, values))
+    asked = rows.transpose(0, 1)[None]
+    most = (asked.shape[1], seen.shape[1])
+    found = torch.ops.aten._flash_attention_forward(
+        asked, seen, worth, None, None, *most, 0.0, True, False, scale=scaling
+    )[0]
+    output: Tensor = found[0].transpose(0, 1)
+    return output
 
 
 @dataclass(frozen=True, eq=False)

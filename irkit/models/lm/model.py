@@ -80,13 +80,13 @@ class CausalLM:
             notes |= {"device": self.device, "dtype": dtype, "model": model.source}
 
     @classmethod
-    def around(cls, model: Any, tokenizer: Any, name: str) -> CausalLM:
+    def around(cls, model: Any, tokenizer: Any, name: str, attention: str = NAME) -> CausalLM:
         """Take a model of transformers that is there already, in its place and precision, and set its attention function."""
         register()
         made = cls.__new__(cls)
         made.name, made.model, made.tokenizer = name, model, tokenizer
         made.device = str(next(model.parameters()).device)
-        model.set_attn_implementation(NAME)
+        model.set_attn_implementation(attention)
         fuse(model)
         made._shape(model.config.get_text_config())
         return made

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, Field, NonNegativeInt, PositiveInt
+from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import CodeArray
@@ -22,8 +22,18 @@ if TYPE_CHECKING:
     from irkit.models.lm.model import CausalLM
 
 
-class LanguageModelOptions(BaseModel):
-    """The options of a reranker that reads query and documents with a causal language model."""
+def _seed(value: Any) -> Any:
+    """Read ``true`` as the seed 0 and ``false`` as none."""
+    return (0 if value else None) if isinstance(value, bool) else value
+
+
+Seed = Annotated[
+    NonNegativeInt | None, BeforeValidator(_seed, json_schema_input_type=bool | NonNegativeInt | None)
+]
+
+
+class ModelOptions(BaseModel):
+    """The options of a reranker that gives query and candidates to a causal language model."""
 
     model: str = "smollm2"
     """A name of the catalogue, a local folder, a GGUF file's folder, or a hub id ``org/name[@revision]``."""
@@ -32,8 +42,11 @@ class LanguageModelOptions(BaseModel):
     words: PositiveInt | None = 300
     """Of a document, title included, that the model reads. All for null."""
     shuffle: NonNegativeInt | None = None
-    """The seed of a random order in which the model gets the candidates, instead of the order of the stage before: what remains of a
-    method's quality then is its own."""
+    """The seed of a random order in which the model gets the candidates, instead of the order of the stage before: what remains of
+    a method's quality then is its own."""
+    order_control: Seed = Field(default=None, json_schema_extra=dict(EXECUTION))
+    """Run the pipeline a second time, as "NAME (shuffled)", with this seed as ``shuffle``; true is the seed 0. Scores of this stage
+    itself stay as they are."""
     dtype: Literal["float32", "bfloat16", "float16"] = "bfloat16"
     """Of the model's weights and arithmetic."""
     trust_remote_code: bool = False
@@ -42,6 +55,13 @@ class LanguageModelOptions(BaseModel):
     """Tokens of one forward pass on an accelerator, in which several queries may share it; halved when memory runs out."""
     device: str | None = Field(default=None, json_schema_extra=dict(EXECUTION))
     """A torch device; the best there is unless given."""
+
+    @model_validator(mode="after")
+    def _controlled_once(self) -> Self:
+        if self.order_control is not None and self.shuffle is not None:
+            message = "the candidates are shuffled already: leave out 'shuffle', and order_control shows both orders"
+            raise ValueError(message)
+        return self
 
     def model_identity(self, context: Context) -> dict[str, Any]:
         """Return the model's fingerprint and the libraries' versions. Loads nothing.
@@ -100,6 +120,13 @@ class LanguageModelOptions(BaseModel):
             return np.arange(count)
         seed = int(fingerprint([self.shuffle, query])[:16], 16)
         return np.random.Generator(np.random.PCG64(seed)).permutation(count)
+
+
+class LanguageModelOptions(ModelOptions):
+    """The options of a reranker that reads a language model's attention, and so can show what it looked at."""
+
+    explanations: NonNegativeInt = Field(default=0, le=100, json_schema_extra=dict(EXECUTION))
+    """Show in the report, for the collection's first so many queries, the best three documents with what the model looked at."""
 
 
 def shortened(tokens: Sequence[NDArray[np.int64]], room: int) -> tuple[list[NDArray[np.int64]], int]:

@@ -92,4 +92,5 @@ def test_no_cost_at_all_draws_no_bar(make: Callable[..., Results]) -> None:
 
 
 def test_said() -> None:
+    assert said({"well-formed": 3, "cut": False}) == "well-formed 3, cut no"
     assert [said(v) for v in (True, False, None, [1, "a"], 0.5)] == ["yes", "no", "none", "1, a", "0.5"]

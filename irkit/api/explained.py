@@ -1,0 +1,47 @@
+"""What the stages of a pipeline explained, as the results keep it."""
+
+from __future__ import annotations
+
+from irkit.core.explanation import Explanation
+from irkit.data.docstore import DocStore
+from irkit.exec.executor import Executor, label_of
+from irkit.exec.explanations import asked, explanations
+from irkit.pipeline.graph import Node
+from irkit.report.results import ExplainedDocument, ExplainedQuery
+
+MOST_PIECES = 2000
+"""Of a document; the report is read by people."""
+
+
+def explained_queries(pipeline: str, end: Node, executor: Executor) -> list[ExplainedQuery]:
+    """Return the explanations that the stages of a pipeline are asked for, computed where the store has none."""
+    collection = executor.context.collection
+    found = []
+    for node in end.walk():
+        for row, of_query in enumerate(explanations(executor, node) if asked(node) else ()):
+            found.append(
+                ExplainedQuery(
+                    pipeline=pipeline,
+                    stage=label_of(node),
+                    qid=collection.queries.qid[row],
+                    query=_text(collection.queries.text[row]),
+                    documents=[_document(each, collection.docs) for each in of_query],
+                )
+            )
+    return found
+
+
+def _document(explanation: Explanation, docs: DocStore) -> ExplainedDocument:
+    pieces = [_text(piece) for piece in explanation.pieces[:MOST_PIECES]]
+    return ExplainedDocument(
+        docno=_text(docs.docno(explanation.doc)),
+        score=explanation.score,
+        pieces=pieces,
+        weights=[float(f"{weight:.4g}") for weight in explanation.weights[:MOST_PIECES]],
+        more=len(explanation.pieces) - len(pieces),
+    )
+
+
+def _text(text: str) -> str:
+    """Replace halves of surrogate pairs, which a document may hold and JSON's bytes cannot."""
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

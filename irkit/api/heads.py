@@ -1,0 +1,257 @@
+"""Finding the attention heads of a language model that say best which document answers a query."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.api.workspace import Workspace
+from irkit.config.experiment import CollectionSpec
+from irkit.core.errors import ConfigError, DataError
+from irkit.core.fingerprint import fingerprint
+from irkit.core.rankings import CodeArray
+from irkit.data.collection import Collection
+from irkit.data.spec import LocalSpec
+from irkit.models.lm.heads import Heads
+from irkit.models.resolve import resolve
+from irkit.pipeline.graph import Pipeline
+from irkit.pipeline.registry import make_stage
+from irkit.pipeline.stage import Stage
+from irkit.stages.rerank.head_selection import Criterion, best, check_count
+from irkit.stages.rerank.icr_prompt import IcrPrompt, make_prompt
+from irkit.stages.rerank.language import LanguageModelOptions
+
+SPLITS = ("train", "dev", "val", "validation", "test")
+"""Last parts of the ids of collections that name a split."""
+
+_TOGETHER = 32
+"""Queries whose prompts are made at the same time."""
+
+Gains = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Detection:
+    """How heads are looked for.
+
+    Attributes:
+        criterion: what makes a head good.
+        top: how many of the best are taken.
+        queries: how many queries are read, drawn from those that have a relevant document; all where there are fewer.
+        depth: documents of a list: the first stage's best, and among them relevant ones that it missed, until they are half.
+        seed: of the draw of queries, and of the order in which the model reads each list.
+        instruction: "qa", "general", or the text of another; as of the stage ``icr``.
+        rows: whose attention is read: "suffix" or "query"; as of the stage ``icr``.
+        model: with ``model``, ``words``, ``dtype``, ``device``, ``batch_tokens``, ``trust_remote_code``; the rest is not used.
+        first_stage: a retriever or a pipeline; BM25 unless given.
+
+    Raises:
+        ConfigError: for a number that cannot be.
+    """
+
+    criterion: Criterion = field(default_factory=Criterion)
+    top: int = 16
+    queries: int = 256
+    depth: int = 20
+    seed: int = 0
+    instruction: str = "general"
+    rows: Literal["suffix", "query"] = "suffix"
+    model: LanguageModelOptions = field(default_factory=LanguageModelOptions)
+    first_stage: Pipeline | Stage | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        least = {"top": 1, "queries": 1, "depth": 2, "seed": 0}
+        for name, number in least.items():
+            if getattr(self, name) < number:
+                message = f"{getattr(self, name)} is too small"
+                raise ConfigError.of(message, where=name, hint=f"give {number} or more")
+
+
+@dataclass(frozen=True, eq=False)
+class _List:
+    """A query, and the documents of its list in the order in which the model reads them, with their gains."""
+
+    row: int
+    docs: CodeArray
+    gains: Gains
+
+
+def detect_heads(
+    collection: CollectionSpec, workspace: Workspace | None = None, how: Detection | None = None
+) -> Heads:
+    """Find the best heads of a model on a collection's judged queries.
+
+    Choose other queries than those that the heads are to be judged on: what was found on which is written into the result.
+
+    Args:
+        collection: as an experiment names it: an id, or local files.
+        workspace: where and how; the current folder when None.
+        how: method, model and numbers.
+
+    Returns:
+        the heads, best first, with their values and with what they were found on; ``save`` writes the file that
+        ``icr: {heads: file}`` takes.
+
+    Raises:
+        IrkitError: for anything a user can mend.
+    """
+    workspace, how = workspace or Workspace(), how or Detection()
+    opened = workspace.open(collection)
+    context = workspace.context(opened)
+    lists = _lists(opened, workspace, how)
+    resolved = resolve(how.model.model, workspace.root)
+    model = how.model.load_model(context)
+    check_count(how.top, model.layers * model.heads)
+    total, cut = np.zeros((model.layers, model.heads)), 0
+    with workspace.progress.task(f"heads of {model.name}, queries", len(lists)) as advance:
+        for given, prompt, scores in _read(lists, opened, model, how):
+            total += how.criterion(scores, given.gains)
+            cut += prompt.cut
+            advance(1)
+    pairs, values = best(total / len(lists), how.top)
+    return Heads(
+        pairs,
+        model=model.name,
+        method=how.criterion.method,
+        source="irkit heads detect",
+        model_fingerprint=resolved.fingerprint,
+        shape=(model.layers, model.heads),
+        scores=values,
+        detection=_record(collection, opened, how, lists, cut),
+    )
+
+
+def _read(
+    lists: Sequence[_List], collection: Collection, model: Any, how: Detection
+) -> Iterator[tuple[_List, IcrPrompt, NDArray[np.float32]]]:
+    """Yield every list with its prompt and what each head says of its documents, ``float32[layers, heads, docs]``."""
+    from irkit.models.lm.packing import read_prompts
+
+    for start in range(0, len(lists), _TOGETHER):
+        some = lists[start : start + _TOGETHER]
+        prompts = [
+            make_prompt(
+                model,
+                collection.queries.text[each.row],
+                how.model.passages(collection.docs, each.docs),
+                instruction=how.instruction,
+                rows=how.rows,
+                calibrate=how.criterion.calibrated,
+                where=f"query {collection.queries.qid[each.row]!r}",
+            )
+            for each in some
+        ]
+        bounds = {made.prompt: made.bounds for made in prompts}
+        found = read_prompts(
+            model,
+            [made.prompt for made in prompts],
+            lambda prompt, bounds=bounds: how.criterion.collector(bounds[prompt]),  # type: ignore[misc]
+            budget=how.model.batch_tokens,
+        )
+        for each, made, collected in zip(some, prompts, found, strict=True):
+            yield each, made, collected.result()
+
+
+def _lists(collection: Collection, workspace: Workspace, how: Detection) -> list[_List]:
+    """Draw queries, and retrieve and shuffle their lists.
+
+    Raises:
+        DataError: when no query can be used.
+    """
+    queries, qrels, count = collection.queries, collection.qrels, len(collection.docs)
+    good = [
+        row
+        for row, text in enumerate(queries.text)
+        if text.strip() and np.any((qrels[row][1] > 0) & (qrels[row][0] < count))
+    ]
+    if not good:
+        hint = "heads are found on queries with judgements; see the collection's splits"
+        raise DataError.of("no query has a relevant document", where=collection.name, hint=hint)
+    drawn = np.random.Generator(np.random.PCG64(how.seed)).permutation(np.array(good))[: how.queries]
+    rows = sorted(drawn.tolist())
+    first = how.first_stage or make_stage("bm25", k=how.depth)
+    found = workspace.searcher(first, collection)(queries.take(rows))
+    lists = []
+    for row, (docs, _) in zip(rows, found, strict=True):
+        judged, gains = qrels[row]
+        known = judged < count
+        if queries.exclude:
+            known &= ~np.isin(judged, queries.exclude[row])
+        chosen, worth = candidates(docs, judged[known], gains[known].astype(np.int64), how.depth)
+        if np.any(worth > 0) and np.any(worth <= 0):
+            order = _shuffled(len(chosen), how.seed, queries.text[row])
+            lists.append(_List(row, chosen[order], worth[order]))
+    if not lists:
+        message = f"of {len(rows)} queries, none has a list with both relevant and other documents"
+        hint = "take a deeper list (depth), more queries, or another first stage"
+        raise DataError.of(message, where=collection.name, hint=hint)
+    if len(lists) < how.queries:
+        usable = (
+            f"{len(good)} have a relevant document, and of {len(rows)} lists {len(lists)} hold others too"
+        )
+        workspace.progress.say(f"{len(lists)} queries are read, not {how.queries}: {usable}")
+    return lists
+
+
+def candidates(found: CodeArray, judged: CodeArray, gains: Gains, depth: int) -> tuple[CodeArray, Gains]:
+    """Return the documents of a query's list and their gains: what was found, and relevant documents that were not.
+
+    Relevant documents are added, those of the highest gain first, until they are half of the list; they take the places of the last
+    that are not relevant, where the list is full.
+
+    Args:
+        found: ``int32[n]``, the first stage's codes, best first.
+        judged: ``int32[m]``, judged codes, of documents that may be retrieved.
+        gains: ``int64[m]``; relevant is what is above 0.
+        depth: the longest list.
+    """
+    found = found[:depth]
+    gain_of = dict(zip(judged.tolist(), gains.tolist(), strict=True))
+    missed = [code for code, gain in gain_of.items() if gain > 0 and code not in set(found.tolist())]
+    missed.sort(key=lambda code: (-gain_of[code], code))
+    relevant = np.array([gain_of.get(code, 0) > 0 for code in found.tolist()], np.bool_)
+    added = missed[: max(depth // 2 - int(relevant.sum()), 0)]
+    drop = np.flatnonzero(~relevant)[::-1][: max(len(found) + len(added) - depth, 0)]
+    codes = np.concatenate([np.delete(found, drop), np.array(added, np.int32)]).astype(np.int32)
+    return codes, np.array([gain_of.get(code, 0) for code in codes.tolist()], np.int64)
+
+
+def _shuffled(count: int, seed: int, query: str) -> NDArray[np.int64]:
+    """Return the random order of a query's list, which other queries have no part in."""
+    own = int(fingerprint([seed, query])[:16], 16)
+    return np.random.Generator(np.random.PCG64(own)).permutation(count)
+
+
+def split_of(collection: CollectionSpec) -> str | None:
+    """Return the split that a collection's judgements are of; None where neither its id nor its files say one."""
+    if isinstance(collection, LocalSpec):
+        return collection.split if collection.path is not None else None
+    last = collection.partition("?split=")[2] or collection.partition("?")[0].rpartition("/")[2]
+    return last if last in SPLITS or "?split=" in collection else None
+
+
+def _record(
+    spec: CollectionSpec, collection: Collection, how: Detection, lists: Sequence[_List], cut: int
+) -> dict[str, Any]:
+    first = Pipeline.of(how.first_stage or make_stage("bm25", k=how.depth))
+    return {
+        "collection": collection.name,
+        "split": split_of(spec),
+        "fingerprint": collection.fingerprint,
+        "queries": len(lists),
+        "seed": how.seed,
+        "depth": how.depth,
+        "first_stage": first.to_data(),
+        "options": how.criterion.options(),
+        "instruction": how.instruction,
+        "rows": how.rows,
+        "words": how.model.words,
+        "dtype": how.model.dtype,
+        "documents_cut": cut,
+        "qids": [collection.queries.qid[each.row] for each in lists],
+    }

@@ -1,0 +1,297 @@
+"""BlockRank: documents that do not see each other, scored by how much the last tokens of the question look at them."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+
+import numpy as np
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+
+from irkit.core.errors import ConfigError, ModelError
+from irkit.core.explanation import Explanation
+from irkit.core.rankings import CodeArray, Rankings, ScoreArray
+from irkit.data.docstore import DocStore
+from irkit.models.device import is_out_of_memory
+from irkit.models.lm.heads import load_heads
+from irkit.models.lm.kept import KeptDocuments
+from irkit.models.lm.packing import Prompt, read_prompts
+from irkit.pipeline.context import Context
+from irkit.pipeline.stage import EXECUTION, Batch, Reranker
+from irkit.stages.rerank.blockrank_prompt import (
+    FAR,
+    Frame,
+    Ints,
+    Question,
+    behind,
+    encode_documents,
+    pieces,
+    sliding_window,
+)
+from irkit.stages.rerank.blockrank_scores import Asked, Floats, Shares, groups
+from irkit.stages.rerank.depth import rerank
+from irkit.stages.rerank.language import LanguageModelOptions
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from irkit.models.lm.model import CausalLM
+else:
+    Tensor: TypeAlias = Any
+
+
+@dataclass(frozen=True)
+class BlockRankState:
+    """What ``prepare`` opens.
+
+    Attributes:
+        model: the language model.
+        docs: the documents' texts.
+        frame: the model's template.
+        heads: those that are read, by layer.
+        start: the position of the question's first token; None for right behind the documents.
+        first: block 0, where no query is in it.
+        kept: computes, and keeps, documents without their query; None where a prompt is read in one piece.
+        notes: takes how many documents were cut.
+        cut: the kept documents that were cut.
+    """
+
+    model: CausalLM
+    docs: DocStore
+    frame: Frame
+    heads: Mapping[int, tuple[int, ...]]
+    start: int | None
+    first: Ints | None
+    kept: KeptDocuments | None
+    notes: dict[str, Any]
+    cut: set[Hashable] = field(default_factory=set)
+
+
+class BlockRank(LanguageModelOptions, Reranker):
+    """Read all candidates of a query in one prompt, in which a document sees the instruction and itself, and the question
+    everything; a document's score is the share of attention that it gets (Gupta et al., 2025, arXiv 2510.05396).
+
+    Score of document d = mean over heads h and the signal tokens r ("[" and the token before it) of the sum over the tokens t of d
+    of softmax_t(q_hr . k_ht / sqrt(head_dim)), the softmax over the tokens of all documents, at one layer. The scores of a list
+    sum to 1 and say nothing across lists. An empty document is read as its block without content, and has that block's score.
+
+    With ``stable_ids`` the scores do not depend on the order of the candidates, up to rounding in float32. Kept documents give the
+    scores of computed ones: to the last bit on the CPU, up to the precision of ``dtype`` elsewhere.
+    """
+
+    chunk: ClassVar[int] = 16
+
+    layout: Literal["released", "query-free"] = "released"
+    """``released``: the query is in the instruction, as the released checkpoint has it. ``query-free``: it is not, so
+    what a document is to the model does not depend on the query, and can be kept."""
+    layer: NonNegativeInt | None = None
+    """The layer, from 0, whose attention is read; the model is left there. The last of the first 65 % unless given: 20 of 32."""
+    heads: str | tuple[str, ...] | None = None
+    """Read these heads instead of all heads of a layer: a published list, a file of heads, or ``[layer-head, ...]``."""
+    stable_ids: bool | None = None
+    """The ID that the model reads belongs to the document and not to its place in the list. In layout ``released`` its place among
+    the candidates by docno, in ``query-free`` its number in the collection. True for ``query-free`` unless given."""
+    query_position: PositiveInt | None = None
+    """The position of the question's first token. 16384 unless given; right behind the longest document of the list where the
+    model has too few positions for that, or layers that do not see so far."""
+    block_tokens: PositiveInt = 512
+    """Tokens of a document's block, its ID included; the end of a longer document is cut."""
+    cache_gb: PositiveFloat | None = Field(default=None, json_schema_extra=dict(EXECUTION))
+    """Gigabytes of the device on which documents are kept from query to query in layout ``query-free``. Null to keep none."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> BlockRank:
+        if self.cache_gb is not None and self.layout != "query-free":
+            raise ValueError(
+                "cache_gb: documents can be kept in layout query-free only; in this one they see the query"
+            )
+        if self.heads is not None and self.layer is not None:
+            raise ValueError("heads and layer: give one of them; the heads say their layers")
+        return self
+
+    def identity(self, context: Context) -> dict[str, Any]:
+        """Return the model's fingerprint, the heads' and the libraries' versions."""
+        heads = (
+            {} if self.heads is None else {"heads": load_heads(self._heads, context.workspace).fingerprint}
+        )
+        return self.model_identity(context) | heads
+
+    @property
+    def _heads(self) -> str | list[str]:
+        return self.heads if isinstance(self.heads, str) else list(self.heads or ())
+
+    def prepare(self, context: Context) -> BlockRankState:
+        """Load the model, and take the memory for kept documents.
+
+        Raises:
+            ModelError: when there is no such model or list of heads, or the model's attention cannot be read.
+            ConfigError: when the model has no such layer, or cannot keep documents.
+        """
+        model = self.load_model(context)
+        heads = self._read_heads(model, context)
+        frame, window = Frame.of(model), sliding_window(model)
+        start = self.query_position or (None if window else FAR)
+        first = frame.first(model, None) if self.layout == "query-free" else None
+        if self.cache_gb is not None and window:
+            message = f"this model has layers that see {window} positions back, and documents are not kept for those"
+            raise ConfigError.of(message, where="cache_gb", hint="leave cache_gb out")
+        kept = None
+        if first is not None and not window:
+            kept = KeptDocuments(
+                model,
+                first,
+                layers=max(heads) + 1,
+                limit=int((self.cache_gb or 0) * 1e9),
+                budget=self.batch_tokens,
+            )
+        return BlockRankState(model, context.collection.docs, frame, heads, start, first, kept, context.notes)
+
+    def _read_heads(self, model: CausalLM, context: Context) -> Mapping[int, tuple[int, ...]]:
+        if self.heads is not None:
+            found = load_heads(self._heads, context.workspace)
+            found.check(model.layers, model.heads, self.model)
+            return found.by_layer
+        layer = self.layer if self.layer is not None else max(round(0.65 * model.layers) - 1, 0)
+        if layer >= model.layers:
+            message = f"the model has no layer {layer}: it has {model.layers}, counted from 0"
+            raise ConfigError.of(message, where="layer", hint="take a smaller one, or leave it out")
+        return {layer: tuple(range(model.heads))}
+
+    def run(self, batch: Batch, state: BlockRankState) -> Rankings:
+        """Score the first ``depth`` candidates of every query."""
+        queries, rankings = batch.queries, batch.rankings
+        top = rankings if self.depth is None else rankings.top(self.depth)
+        asked = [
+            self._ask(state, queries.text[row], top[row][0], f"query {queries.qid[row]}")
+            for row in range(len(queries))
+            if len(top[row][0])
+        ]
+        scores = [
+            each.scores(*shares) for each, shares in zip(asked, self._shares(asked, state), strict=True)
+        ]
+        cut = sum(name in state.cut for each in asked for name in each.names)
+        state.notes["documents_cut"] = int(state.notes.get("documents_cut", 0)) + cut
+        ready = iter(scores)
+        return rerank(rankings, self.depth, lambda _query, _docs: next(ready))
+
+    def explain(
+        self, query: str, candidates: tuple[CodeArray, ScoreArray], state: BlockRankState, top: int
+    ) -> list[Explanation]:
+        """Return the best documents of one query, best first, with the attention that each of their tokens gets.
+
+        Args:
+            query: its text.
+            candidates: its documents, in the order of the stage before, and their scores there.
+            state: what ``prepare`` returned.
+            top: how many documents, at most.
+        """
+        codes = candidates[0] if self.depth is None else candidates[0][: self.depth]
+        if not len(codes):
+            return []
+        asked = self._ask(state, query, codes, f"query {query!r}")
+        ((weights, lengths),) = self._shares([asked], state)
+        scores, ends = asked.scores(weights, lengths), np.cumsum(lengths)
+        found = []
+        for row in np.lexsort((-codes, -scores))[:top]:
+            place = int(np.flatnonzero(asked.order == row)[0])
+            text = self._texts(state, codes[row : row + 1])[0]
+            tokens = pieces(state.model, asked.labels[place], text, asked.question)
+            shares = weights[ends[place] - lengths[place] : ends[place]]
+            found.append(Explanation(int(codes[row]), float(scores[row]), tokens, tuple(shares.tolist())))
+        return found
+
+    def _texts(self, state: BlockRankState, codes: CodeArray) -> list[str]:
+        # as the checkpoint knows them: title and text in one line
+        return [self._passage("", state.docs.text(int(code))).strip() for code in codes]
+
+    def _ask(self, state: BlockRankState, query: str, codes: CodeArray, name: str) -> Asked:
+        order = self.given(len(codes), query)
+        stable = self.stable_ids if self.stable_ids is not None else self.layout == "query-free"
+        labels = list(range(len(codes)))
+        if stable and self.layout == "released":
+            labels = np.argsort(np.argsort(codes))[order].tolist()
+        elif stable:
+            labels = codes[order].tolist()
+        question = Question.of(
+            name,
+            state.first if state.first is not None else state.frame.first(state.model, query),
+            state.frame.last(state.model, query),
+            positions=state.model.positions,
+            start=state.start,
+            firm=self.query_position is not None,
+            limit=self.block_tokens,
+        )
+        return Asked(codes[order], order, labels, question)
+
+    def _shares(self, asked: Sequence[Asked], state: BlockRankState) -> Iterator[tuple[Floats, Ints]]:
+        """Yield every query's shares of attention, token by token of its documents as given, and the documents' lengths."""
+        model, layers = state.model, sorted(state.heads)
+        if state.kept is not None:
+            alone = model.device == "cpu"  # as in read_prompts
+            room = (state.kept.size, 0 if alone else self.batch_tokens)
+            for group in groups(asked, *room):
+                yield from self._behind(group, state, state.kept)
+            return
+        blocks = [self._encode(state, each, range(len(each.order))) for each in asked]
+        made = [each.question.prompt(some) for each, some in zip(asked, blocks, strict=True)]
+        prompts = [Prompt(segments, (read,)) for segments, read in made]
+        found = read_prompts(
+            model,
+            prompts,
+            lambda _prompt: Shares(state.heads),
+            layers=layers,
+            budget=self.batch_tokens,
+            notes=state.notes,
+        )
+        for shares, some in zip(found, blocks, strict=True):
+            yield shares.values(), np.array([len(block) for block in some], np.int64)
+
+    def _behind(
+        self, asked: Sequence[Asked], state: BlockRankState, kept: KeptDocuments
+    ) -> Iterator[tuple[Floats, Ints]]:
+        """Yield the shares of queries whose last blocks share a forward pass over documents that are there, or are now computed."""
+        begins = np.cumsum([0, *(len(each.order) for each in asked)])
+
+        def encode(places: list[int]) -> list[Ints]:
+            blocks = []
+            for each, begin, end in zip(asked, begins[:-1], begins[1:], strict=True):
+                blocks += self._encode(
+                    state, each, [place - int(begin) for place in places if begin <= place < end]
+                )
+            return blocks
+
+        behind_them = sum(len(each.question.last) for each in asked)
+        shares = [Shares(state.heads) for _ in asked]
+
+        def sink(layer: int, read: int, weights: Tensor) -> None:
+            shares[read].take(layer, 0, weights)
+
+        try:
+            past, lengths = kept.past([each.names for each in asked], encode, behind_them)
+            segments, reads = behind(
+                [(each.question, some) for each, some in zip(asked, lengths, strict=True)]
+            )
+            state.model.read(segments, reads=reads, sink=sink, layers=sorted(state.heads), past=past)
+        except RuntimeError as error:
+            if not is_out_of_memory(error):
+                raise
+            if len(asked) == 1:
+                raise ModelError.of(
+                    "the device has too little memory for the documents of this query",
+                    where=asked[0].question.name,
+                    hint="take a smaller cache_gb, fewer or shorter documents (depth, words), or another device",
+                ) from error
+            for one in asked:
+                yield from self._behind([one], state, kept)
+            return
+        for found, some in zip(shares, lengths, strict=True):
+            yield found.values(), some
+
+    def _encode(self, state: BlockRankState, asked: Asked, places: Sequence[int]) -> list[Ints]:
+        texts = self._texts(state, asked.codes[list(places)])
+        labels = [asked.labels[place] for place in places]
+        blocks, cut = encode_documents(state.model, labels, texts, asked.question)
+        names = asked.names
+        state.cut.update(names[place] for place, short in zip(places, cut, strict=True) if short)
+        return blocks

@@ -1,0 +1,87 @@
+"""A run with explanations and an order control, from the experiment to the page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import toys
+
+from irkit.api import Workspace, run
+from irkit.api.explained import MOST_PIECES
+from irkit.config.experiment import Experiment
+from irkit.data.spec import LocalSpec
+from irkit.pipeline.registry import make_stage
+from irkit.report.results import load_results
+
+pytestmark = pytest.mark.usefixtures("toy_stages")
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    monkeypatch.delenv("IRKIT_STORE", raising=False)
+    toys.write_beir(tmp_path / "data")
+    return Workspace(tmp_path)
+
+
+def experiment(**options: object) -> Experiment:
+    toy = make_stage("toy", k=5)
+    return Experiment.of(
+        "mine",
+        collections=[LocalSpec(path="data")],
+        pipelines={"one": toy, "look": toy >> make_stage("toy-look", **options), "last": toy},
+        metrics=["ndcg@10"],
+        baseline="one",
+    )
+
+
+def test_both_orders_are_on_the_board(workspace: Workspace) -> None:
+    results, folder = run(experiment(order_control=0, first=10.0, explanations=2), workspace)
+    assert list(results.pipelines) == ["one", "look", "look (shuffled)", "last"]
+    assert results.controls == {"look (shuffled)": "look"}
+    plain, shuffled = (results.value("data/test", name, "ndcg@10") for name in ("look", "look (shuffled)"))
+    assert plain != shuffled  # the toy prefers the first candidate
+    assert (folder / "runs" / "data%2Ftest" / "look (shuffled).trec").is_file()
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert (
+        page.index("<bdi>look</bdi>")
+        < page.index("<bdi>look (shuffled)</bdi>")
+        < page.index("<bdi>last</bdi>")
+    )
+    written = (folder / "experiment.yaml").read_text(encoding="utf-8")
+    assert "(shuffled)" not in written
+    again, _ = run(folder / "experiment.yaml", workspace)
+    assert again.scores == results.scores
+    assert again.from_store
+
+
+def test_explanations_are_kept_and_shown(workspace: Workspace) -> None:
+    results, folder = run(experiment(explanations=2), workspace)
+    _, (per_query,) = load_results(folder)
+    assert [(each.pipeline, each.qid, each.query) for each in per_query.explained] == [
+        ("look", "q1", "a b"),
+        ("look", "q2", "c d"),
+    ]
+    best = per_query.explained[1].documents[0]
+    assert len(per_query.explained[0].documents) == 3
+    assert (best.docno, "".join(best.pieces), best.weights) == ("d6", "c c c d", [1, 1, 1, 1])
+    assert 'id="explained"' in (folder / "report.html").read_text(encoding="utf-8")
+    runs = toys.calls("run", "toy-look")
+    again, _ = run(experiment(), workspace)
+    assert again.scores == results.scores
+    assert (
+        toys.calls("run", "toy-look") == runs
+    )  # asking for explanations, or no longer, computes nothing anew
+    assert 'id="explained"' not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_endless_documents_and_halves_of_characters(workspace: Workspace) -> None:
+    text = "a \ud83d " + "b " * 5000
+    line = json.dumps({"_id": "d1", "text": text})
+    (workspace.root / "data" / "corpus.jsonl").write_text(line + "\n", encoding="utf-8")
+    _, folder = run(experiment(explanations=1), workspace)
+    _, (per_query,) = load_results(folder)
+    (document,) = per_query.explained[0].documents
+    assert (len(document.pieces), document.more) == (MOST_PIECES, 5002 - MOST_PIECES)
+    assert document.pieces[:2] == ["a", " \N{REPLACEMENT CHARACTER}"]
