@@ -150,77 +150,82 @@ def block_floor(tokens: int, layers: int) -> float:
     return layers * 2 * PARAMETERS * tokens / PEAK
 
 
-def gpu(tokenizer_of: str, turns: int, generate: bool) -> None:
+OPTIONS: dict[str, Any] = {"depth": None, "words": None, "batch_tokens": 1 << 17}
+
+
+def gpu(tokenizer_of: str, turns: int, rows: list[str]) -> None:
     """Measure a model of Mistral-7B's shape."""
     from transformers import AutoTokenizer, MistralConfig, MistralForCausalLM
 
     folder = Path(tokenizer_of)
-    tokenizer = AutoTokenizer.from_pretrained(str(folder if folder.is_dir() else smollm2().parent))
+    tokenizer = AutoTokenizer.from_pretrained(str(folder if tokenizer_of else smollm2()))
     torch.set_default_dtype(torch.bfloat16)
     with torch.device("cuda"):
         whole = MistralForCausalLM(MistralConfig(vocab_size=len(tokenizer), **SHAPE)).eval()
     torch.set_default_dtype(torch.float32)
+    print(
+        f"{torch.cuda.get_device_name()}, torch {torch.__version__}; Mistral-7B's shape, random, bfloat16\n"
+    )
+    print("| a query | ms | floor ms | peak GiB |\n|---|---|---|---|")
+    if "plain" in rows:
+        plain_rows(whole, turns)
+    generative = None
+    if "listwise" in rows:
+        bench = Bench(CausalLM.around(whole, tokenizer, "random", attention="sdpa"), 1)
+        work = bench.stage(Listwise(**OPTIONS), Docs(tokenizer, 100, 160))
+        generative = bench.row("listwise, windows of 20 by 10, 100 x 160", work)
+    bench = Bench(CausalLM.around(whole, tokenizer, "random"), turns)
+    if "attention" in rows:
+        icr, each = attention_rows(bench, tokenizer)
+        per = ", ".join(f"{count}: {ms / count:.2f}" for count, ms in each.items())
+        print(f"\nblockrank, ms a document: {per}")
+        if generative:
+            print(
+                f"listwise / icr: {generative / icr:.1f}; listwise / blockrank: {generative / each[100]:.1f}\n"
+            )
+    if "kept" in rows:
+        kept_rows(bench, tokenizer)
+
+
+def plain_rows(whole: Any, turns: int) -> None:
+    """Measure the model as transformers loads it."""
     plain = CausalLM.__new__(CausalLM)
     plain.device, plain.model = "cuda", whole
     whole.set_attn_implementation("sdpa")
-    print(
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}; Mistral-7B's shape, random weights, bfloat16\n"
-    )
-    print("| a query | ms | floor ms | peak GiB |\n|---|---|---|---|")
-    before = Bench(plain, turns)
-    before.row(
-        "plain causal pass, 16,240 tokens, 32 layers", before.causal(16240, 32), causal_floor(16240, 32)
-    )
-    before.row(
-        "plain causal pass, 16,240 tokens, 16 layers", before.causal(16240, 16), causal_floor(16240, 16)
-    )
-    batch = torch.randint(100, 12000, (100, 160))
-    before.row("plain batch of 100 x 160, 21 layers", before.plain(batch, 21), block_floor(16000, 21))
-    before.row(
-        "plain batch of 500 x 200, 21 layers",
-        before.plain(torch.randint(100, 12000, (500, 200)), 21),
-        block_floor(100000, 21),
-    )
-    generative = None
-    docs = Docs(tokenizer, 100, 160)
-    options: dict[str, Any] = {"depth": None, "words": None, "batch_tokens": 1 << 17}
-    if generate:
-        listing = CausalLM.around(whole, tokenizer, "random", attention="sdpa")
-        bench = Bench(listing, 1)
-        generative = bench.row(
-            "listwise, windows of 20 by 10, 100 x 160", bench.stage(Listwise(**options), docs), turns=1
-        )
-    model = CausalLM.around(whole, tokenizer, "random")
-    bench = Bench(model, turns)
-    short = Docs(tokenizer, 100, 155)  # with its number and separator a document has 160 tokens
-    icr = bench.row(
-        "icr, 100 x 160, both passes, 32 layers", bench.stage(Icr(**options), short), causal_floor(16240, 32)
-    )
-    bench.row(
-        "icr, 100 x 160, both passes, 16 layers",
-        bench.stage(Icr(**options, layers=(0, 15)), short),
-        causal_floor(16240, 16),
-    )
-    each: dict[int, float] = {}
-    for count in (50, 100, 200, 500):
-        here = Docs(tokenizer, count, 148)  # with its label 160
-        stage = BlockRank(**options, layer=20)
-        each[count] = bench.row(
-            f"blockrank, {count} x 160, to layer 20", bench.stage(stage, here), block_floor(count * 160, 20)
-        )
-    longer = bench.stage(BlockRank(**options, layer=20), Docs(tokenizer, 500, 188))
-    bench.row("blockrank, 500 x 200, to layer 20", longer, block_floor(100000, 20))
-    kept = BlockRank(**options, layer=20, layout="query-free", cache_gb=8)
-    bench.row(
-        "blockrank, query-free, 100 x 160 kept, to layer 20",
-        bench.stage(kept, Docs(tokenizer, 100, 148)),
-        turns=20,
-    )
-    print(
-        "\nblockrank, ms a document: " + ", ".join(f"{count}: {ms / count:.2f}" for count, ms in each.items())
-    )
-    if generative:
-        print(f"listwise / icr: {generative / icr:.1f}; listwise / blockrank: {generative / each[100]:.1f}")
+    bench = Bench(plain, turns)
+    for layers in (32, 16):
+        name = f"plain causal pass, 16,240 tokens, {layers} layers"
+        bench.row(name, bench.causal(16240, layers), causal_floor(16240, layers))
+    for count, length in ((100, 160), (500, 200)):
+        ids = torch.randint(100, 12000, (count, length))
+        name = f"plain batch of {count} x {length}, 21 layers"
+        bench.row(name, bench.plain(ids, 21), block_floor(count * length, 21))
+
+
+def attention_rows(bench: Bench, tokenizer: Any) -> tuple[float, dict[int, float]]:
+    """Measure ``icr`` and ``blockrank``; return the milliseconds of the first, and those of the second by documents."""
+    docs = Docs(tokenizer, 100, 155)  # with its number and separator a document has 160 tokens
+    found = []
+    for layers in (32, 16):
+        stage = Icr(**OPTIONS, layers=None if layers == 32 else (0, layers - 1))
+        name = f"icr, 100 x 160, both passes, {layers} layers"
+        found.append(bench.row(name, bench.stage(stage, docs), causal_floor(16240, layers)))
+    each = {}
+    for count, words in ((50, 148), (100, 148), (200, 148), (500, 148), (500, 188)):
+        length = words + 12  # of its label
+        work = bench.stage(BlockRank(**OPTIONS, layer=20), Docs(tokenizer, count, words))
+        ms = bench.row(f"blockrank, {count} x {length}, to layer 20", work, block_floor(count * length, 20))
+        each.setdefault(count, ms)
+    return found[0], each
+
+
+def kept_rows(bench: Bench, tokenizer: Any) -> None:
+    """Measure ``blockrank`` over documents that are kept on the device."""
+    stage = BlockRank(**OPTIONS, layer=20, layout="query-free", cache_gb=16)
+    for queries in (1, 2, 8):
+        seconds, memory = bench.time(bench.stage(stage, Docs(tokenizer, 100, 148), queries), 20)
+        name = f"blockrank, 100 x 160 kept, to layer 20, {queries} queries a call"
+        print(f"| {name} | {seconds * 1e3 / queries:.1f} | 3 | {memory:.1f} |", flush=True)
 
 
 def cpu(turns: int, threads: int) -> None:
@@ -250,7 +255,7 @@ def smollm2() -> Path:
     """Return the folder of SmolLM2 in transformers' format."""
     from irkit.models.lm.loading import converted
 
-    return converted(resolve("smollm2")) / "config.json"
+    return converted(resolve("smollm2"))
 
 
 def main() -> None:
@@ -263,14 +268,13 @@ def main() -> None:
     parser.add_argument(
         "--tokenizer", default="", help="a folder with a tokenizer.json, where SmolLM2's is not there"
     )
-    parser.add_argument(
-        "--no-listwise", action="store_true", help="leave the generative reranker out: it takes a while"
-    )
+    rows = ["plain", "listwise", "attention", "kept"]
+    parser.add_argument("--rows", nargs="+", choices=rows, default=rows, help="of the GPU's")
     options = parser.parse_args()
     if options.part == "cpu":
         cpu(options.turns, options.threads)
     else:
-        gpu(options.tokenizer, options.turns, not options.no_listwise)
+        gpu(options.tokenizer, options.turns, options.rows)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ the queries in float32. Every peer gets the vectors that irkit gets, and one thr
     pip install pylate==1.6.0 ninja     # its StanfordPLAID is ColBERT's PLAID; its C++ is compiled (g++) before it builds
 """
 
-
 from __future__ import annotations
 
 import argparse

@@ -53,6 +53,8 @@ def outputs(
 
     segments = plan.segments
     weights: list[Tensor] = [queries] * len(reads)
+    if values is not None and not reads and len(segments) == 1:
+        return weights, _only(plan, queries, keys, values, form)
     # tokens first, heads second in memory, as the model reads it next
     output = None if values is None else torch.empty_like(queries.transpose(0, 1)).transpose(0, 1)
     done = set()
@@ -74,6 +76,19 @@ def outputs(
         rest = [which for which in range(len(segments)) if which not in done]
         _fill(output, plan, rest, queries, keys, values, form)
     return weights, output
+
+
+def _only(plan: Plan, queries: Tensor, keys: Tensor, values: Tensor, form: Form) -> Tensor:
+    """Return the output of the only segment there is, without a copy where a kernel gives it in one piece."""
+    import torch
+
+    segments = plan.segments
+    half = queries.is_cuda and queries.dtype != torch.float32
+    if half and form.softcap is None and _sees_much(segments, 0) and not _reaches(segments, form.window):
+        return _split(segments, 0, queries, keys, values, form.scaling)
+    output = torch.empty_like(queries.transpose(0, 1)).transpose(0, 1)
+    _fill(output, plan, [0], queries, keys, values, form)
+    return output
 
 
 def _by_segment(segments: Segments, reads: Sequence[Read]) -> dict[int, list[int]]:
