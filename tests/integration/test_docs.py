@@ -54,7 +54,13 @@ def test_make_targets_exist(name: str, block: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("page", "block"), [("docs/multi-vector.md", 0), ("docs/multi-vector.md", 1), ("docs/rerankers.md", 0), ("docs/rerankers.md", 3)]
+    ("page", "block"),
+    [
+        ("docs/multi-vector.md", 0),
+        ("docs/multi-vector.md", 1),
+        ("docs/rerankers.md", 0),
+        ("docs/rerankers.md", 3),
+    ],
 )
 def test_experiments_are_sound(
     page: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -227,7 +227,9 @@ def test_documents_do_not_see_each_other(lengths: list[int], seed: int) -> None:
     model.read(Segments.of([(ids[0], 0, (0, 0)), (ids[1], 7, (0, 7))]), keep=alone.keep)
     for part in (0, 1):
         ours, theirs = whole.layers[LAYERS - 1][part][:, start:stop], alone.layers[LAYERS - 1][part][:, 7:]
-        error = (ours - theirs).abs().max() / theirs.abs().max()  # products of other sizes are rounded otherwise
+        error = (
+            ours - theirs
+        ).abs().max() / theirs.abs().max()  # products of other sizes are rounded otherwise
         assert error < 1e-5
 
 
