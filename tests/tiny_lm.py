@@ -65,7 +65,13 @@ def _tokenizer(chat: bool) -> Any:
 
 
 def tiny_lm(
-    folder: Path, family: str = "llama", *, layers: int = 4, chat: bool = True, **config: Any
+    folder: Path,
+    family: str = "llama",
+    *,
+    layers: int = 4,
+    chat: bool = True,
+    spread: float = 0.2,
+    **config: Any,
 ) -> Path:
     """Save a model of random weights and its tokeniser.
 
@@ -74,6 +80,7 @@ def tiny_lm(
         family: of :data:`FAMILIES`.
         layers: of the model, each with 4 heads of 16 coordinates over 2 key heads.
         chat: whether the tokeniser has a chat template.
+        spread: the standard deviation of the weights; with the one given, attention is far from even.
         config: goes to the model's configuration.
     """
     import torch
@@ -93,8 +100,8 @@ def tiny_lm(
     torch.manual_seed(0)
     model = model_class(kind(**{**shape, **config}))
     for weights in model.parameters():
-        if weights.ndim > 1:  # wider than the initialisation, so that attention is far from even
-            torch.nn.init.normal_(weights, std=0.2)
+        if weights.ndim > 1:
+            torch.nn.init.normal_(weights, std=spread)
     torch.random.set_rng_state(state)
     model.save_pretrained(folder)
     _tokenizer(chat).save_pretrained(folder)

@@ -115,22 +115,29 @@ def test_a_model_whose_layers_do_not_ask_is_refused(model: CausalLM, monkeypatch
         model.read(Segments.of([([7, 8, 9], 0, (0, 0))]))
 
 
-def test_half_precision_ranks_as_single_precision_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("family", ["llama", "mistral", "qwen3", "gemma"])
+@pytest.mark.parametrize("blocks", [False, True])
+def test_half_precision_ranks_as_single_precision_does(family: str, blocks: bool, tmp_path: Path) -> None:
     from scipy.stats import kendalltau
 
-    folder = tiny_lm(tmp_path, "qwen3")
+    folder = tiny_lm(tmp_path, family, spread=0.1)
     rng = np.random.default_rng(0)
-    documents = [rng.integers(5, 400, length) for length in rng.integers(5, 45, 30)]
-    query = rng.integers(5, 400, 12)
-    ids = np.concatenate([*documents, query])
+    first, query = rng.integers(5, 400, 20), rng.integers(5, 400, 12)
+    documents = [rng.integers(5, 400, length) for length in rng.integers(5, 40, 30)]
     bounds = np.cumsum([0, *map(len, documents)])
-    size = int(bounds[-1])
+    end = 20 + int(bounds[-1])
+    if blocks:
+        parts = [(first, 0, (0, 0)), *((each, 20, (0, 20)) for each in documents), (query, 200, (0, end))]
+        read = Read((end + 10, end + 12), (20, end), "documents")
+    else:
+        parts = [(np.concatenate([first, *documents]), 0, (0, 0)), (query, end, (0, end))]
+        read = Read((end, end + 12), (20, end))
     scores = []
     for dtype in ("float32", "bfloat16"):
-        total = torch.zeros(size)
+        total = torch.zeros(end - 20)
         open_tiny(folder, dtype=dtype).read(
-            Segments.of([(ids, 0, (0, 0))]),
-            reads=[Read((size, size + 12), (0, size))],
+            Segments.of(parts),
+            reads=[read],
             sink=lambda _layer, _read, weights, total=total: total.add_(weights.sum(0)),
         )
         scores.append(np.add.reduceat(total.numpy(), bounds[:-1]))
