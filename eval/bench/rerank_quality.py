@@ -25,6 +25,9 @@ TRAINING = 200
 TOP = 16
 WORDS = 200
 RESAMPLES = 10_000
+METHODS = ("qrhead-ndcg", "core")
+DEPTHS = (5, 10)
+"""Lists of so many documents besides, for ``icr``: what the length of a list does."""
 
 
 def lists(work: Path, collections: list[Path]) -> None:
@@ -99,19 +102,22 @@ def score(work: Path, name: str, device: str | None, folder: Path | None) -> Non
         asked = record["asked"]
         queries = Queries(tuple(each["qid"] for each in asked), tuple(each["query"] for each in asked))
         upstream = Rankings.from_lists([each["codes"] for each in asked], [each["scores"] for each in asked])
-        heads = {
-            method: find_heads(model, docs, record["training"], method) for method in ("qrhead-ndcg", "core")
-        }
-        out: dict[str, Any] = {"heads": heads, "runs": {}, "seconds": {}}
-        for label, stage in methods(heads):
+        file = work / path.name.replace(".lists.json.gz", ".runs.json")
+        out: dict[str, Any] = {"heads": {}, "runs": {}, "seconds": {}}
+        if file.exists():  # what is there is not computed again
+            out = json.loads(file.read_text(encoding="utf-8"))
+        for method in METHODS:
+            if method not in out["heads"]:
+                out["heads"][method] = find_heads(model, docs, record["training"], method)
+        for label, stage in methods(out["heads"]):
+            if label in out["runs"]:
+                continue
             started = time.perf_counter()
             found = stage.run(Batch(queries, (upstream,)), state_of(stage, model, docs))
             out["seconds"][label] = time.perf_counter() - started
             out["runs"][label] = [[codes.tolist(), scores.tolist()] for codes, scores in found]
             print(f"{path.name} {label}: {out['seconds'][label]:.1f} s", flush=True)
-        (work / path.name.replace(".lists.json.gz", ".runs.json")).write_text(
-            json.dumps(out), encoding="utf-8"
-        )
+        file.write_text(json.dumps(out), encoding="utf-8")
 
 
 def methods(heads: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
@@ -123,6 +129,8 @@ def methods(heads: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
         options: dict[str, Any] = {"words": WORDS, "shuffle": shuffle, "depth": DEPTH}
         after = "" if shuffle is None else " (shuffled)"
         yield f"icr, all heads{after}", Icr(**options)
+        for depth in DEPTHS:
+            yield f"icr, all heads, first {depth} alone{after}", Icr(**{**options, "depth": depth})
         for method, found in heads.items():
             yield f"icr, {len(found)} heads by {method}{after}", Icr(**options, heads=tuple(found))
         yield f"blockrank, released layout{after}", BlockRank(**options)
@@ -192,7 +200,8 @@ def report(work: Path) -> None:
             "| reranker | nDCG@10 | 95 % interval | less BM25 | 95 % interval | seconds |\n|---|---|---|---|---|---|"
         )
         print(f"| none (BM25) | {base.mean():.4f} | {interval(base)} | - | - | - |")
-        for label, run in runs["runs"].items():
+        for label, _ in methods(runs["heads"]):
+            run = runs["runs"][label]
             mine = values([codes for codes, _ in run], [scores for _, scores in run])
             print(
                 f"| {label} | {mine.mean():.4f} | {interval(mine)} | {(mine - base).mean():+.4f} | {interval(mine - base)} "
