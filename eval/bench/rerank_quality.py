@@ -193,6 +193,15 @@ def report(work: Path) -> None:
             return f"{low:+.3f} to {high:+.3f}" if low < 0 else f"{low:.3f} to {high:.3f}"
 
         base = values([each["codes"] for each in asked], [each["scores"] for each in asked])
+
+        def row(
+            label: str, mine: np.ndarray, seconds: str = "-", base: np.ndarray = base, show: Any = interval
+        ) -> None:
+            less = mine - base
+            print(
+                f"| {label} | {mine.mean():.4f} | {show(mine)} | {less.mean():+.4f} | {show(less)} | {seconds} |"
+            )
+
         print(
             f"\n### {path.name.removesuffix('.runs.json')}: {len(asked)} queries, BM25's first {DEPTH}, {WORDS} words a document\n"
         )
@@ -200,16 +209,22 @@ def report(work: Path) -> None:
             "| reranker | nDCG@10 | 95 % interval | less BM25 | 95 % interval | seconds |\n|---|---|---|---|---|---|"
         )
         print(f"| none (BM25) | {base.mean():.4f} | {interval(base)} | - | - | - |")
+        for depth in (DEPTH, *DEPTHS):
+            chance = np.mean([values(*mixed(asked, depth, seed)) for seed in range(20)], axis=0)
+            row(f"random order of the first {depth}", chance)
         for label, _ in methods(runs["heads"]):
-            run = runs["runs"][label]
-            mine = values([codes for codes, _ in run], [scores for _, scores in run])
-            print(
-                f"| {label} | {mine.mean():.4f} | {interval(mine)} | {(mine - base).mean():+.4f} | {interval(mine - base)} "
-                f"| {runs['seconds'][label]:.0f} |"
-            )
+            docs, scores = zip(*runs["runs"][label], strict=True)
+            row(label, values(list(docs), list(scores)), f"{runs['seconds'][label]:.0f}")
         print(
             "\nHeads: " + "; ".join(f"{method}: {' '.join(found)}" for method, found in runs["heads"].items())
         )
+
+
+def mixed(asked: list[dict[str, Any]], depth: int, seed: int) -> tuple[list[list[int]], list[list[float]]]:
+    """Return the lists with their first documents in random order, and scores that say so: what no reranker at all would do."""
+    rng = np.random.default_rng(seed)
+    docs = [[*rng.permutation(each["codes"][:depth]).tolist(), *each["codes"][depth:]] for each in asked]
+    return docs, [np.arange(len(each), 0, -1.0).tolist() for each in docs]
 
 
 def main() -> None:
