@@ -26,6 +26,7 @@ TOP = 16
 WORDS = 200
 RESAMPLES = 10_000
 METHODS = ("qrhead-ndcg", "core")
+DRAWS = 3
 DEPTHS = (5, 10)
 """Lists of so many documents besides, for ``icr``: what the length of a list does."""
 
@@ -125,16 +126,27 @@ def methods(heads: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
     from irkit.stages.rerank.blockrank import BlockRank
     from irkit.stages.rerank.icr import Icr
 
-    for shuffle in (None, 0):
+    for shuffle in (None, 0, 1):
         options: dict[str, Any] = {"words": WORDS, "shuffle": shuffle, "depth": DEPTH}
-        after = "" if shuffle is None else " (shuffled)"
+        after = {None: "", 0: " (shuffled)", 1: " (shuffled otherwise)"}[shuffle]
         yield f"icr, all heads{after}", Icr(**options)
-        for depth in DEPTHS:
-            yield f"icr, all heads, first {depth} alone{after}", Icr(**{**options, "depth": depth})
         for method, found in heads.items():
             yield f"icr, {len(found)} heads by {method}{after}", Icr(**options, heads=tuple(found))
+        if shuffle == 1:
+            continue
+        for depth in DEPTHS:
+            yield f"icr, all heads, first {depth} alone{after}", Icr(**{**options, "depth": depth})
+        if shuffle == 0:
+            for draw in range(DRAWS):
+                yield f"icr, {TOP} random heads, draw {draw}{after}", Icr(**options, heads=random_heads(draw))
         yield f"blockrank, released layout{after}", BlockRank(**options)
         yield f"blockrank, query-free layout{after}", BlockRank(**options, layout="query-free")
+
+
+def random_heads(draw: int) -> tuple[str, ...]:
+    """Return as many heads of SmolLM2's 30 x 9 as are detected, drawn at random."""
+    drawn = np.random.default_rng(draw).choice(270, TOP, replace=False)
+    return tuple(f"{number // 9}-{number % 9}" for number in drawn.tolist())
 
 
 def state_of(stage: Any, model: Any, docs: Docs) -> Any:
