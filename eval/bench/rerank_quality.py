@@ -225,6 +225,9 @@ def report(work: Path) -> None:
             chance = np.mean([values(*mixed(asked, depth, seed)) for seed in range(20)], axis=0)
             row(f"random order of the first {depth}", chance)
         for label, _ in methods(runs["heads"]):
+            if not runs["runs"].get(label):
+                print(f"| {label} | not run | | | | |")
+                continue
             docs, scores = zip(*runs["runs"][label], strict=True)
             row(label, values(list(docs), list(scores)), f"{runs['seconds'][label]:.0f}")
         print(
