@@ -40,7 +40,7 @@ def attention(
     model = AutoModelForCausalLM.from_pretrained(
         folder, attn_implementation="eager", dtype=torch.float32
     ).eval()
-    message, marks = " Here are some paragraphs:", []
+    message, marks = "Here are some paragraphs:", []
     for number, doc in enumerate(docs, start=1):
         message += "\n\n"
         marks.append((len(message), len(message := message + f"[{number}] {doc}".strip())))
@@ -48,6 +48,7 @@ def attention(
     late = len(message)
     message += f"{LATE}\n\nQuery: {query}"
     assert "{{ m['content'] }}<|end|>" in TEMPLATE
+    # the template's line end stands where the paper's prompt, "[INST] Here", has a blank
     whole = f"<s><|user|>\n{message}<|end|>\n<|answer|>\n"
     shift = whole.index(message)
     found = tokenizer(whole, add_special_tokens=False, return_offsets_mapping=True, return_tensors="pt")
@@ -112,4 +113,4 @@ def icr(folder: Path | str, **options: Any) -> Icr:
 
 def close(found: dict[int, float], expected: Sequence[float], codes: Sequence[int]) -> None:
     greatest = np.abs(expected).max()  # a score near zero is what is left of greater numbers
-    np.testing.assert_allclose([found[code] for code in codes], expected, rtol=1e-5, atol=2e-6 * greatest)
+    np.testing.assert_allclose([found[code] for code in codes], expected, rtol=1e-5, atol=1e-5 * greatest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from irkit.core.explanation import Explanation
+from irkit.core.text import well_formed
 from irkit.data.docstore import DocStore
 from irkit.exec.executor import Executor, label_of
 from irkit.exec.explanations import asked, explanations
@@ -24,7 +25,7 @@ def explained_queries(pipeline: str, end: Node, executor: Executor) -> list[Expl
                     pipeline=pipeline,
                     stage=label_of(node),
                     qid=collection.queries.qid[row],
-                    query=_text(collection.queries.text[row]),
+                    query=well_formed(collection.queries.text[row]),
                     documents=[_document(each, collection.docs) for each in of_query],
                 )
             )
@@ -32,16 +33,11 @@ def explained_queries(pipeline: str, end: Node, executor: Executor) -> list[Expl
 
 
 def _document(explanation: Explanation, docs: DocStore) -> ExplainedDocument:
-    pieces = [_text(piece) for piece in explanation.pieces[:MOST_PIECES]]
+    pieces = [well_formed(piece) for piece in explanation.pieces[:MOST_PIECES]]
     return ExplainedDocument(
-        docno=_text(docs.docno(explanation.doc)),
+        docno=well_formed(docs.docno(explanation.doc)),
         score=explanation.score,
         pieces=pieces,
         weights=[float(f"{weight:.4g}") for weight in explanation.weights[:MOST_PIECES]],
         more=len(explanation.pieces) - len(pieces),
     )
-
-
-def _text(text: str) -> str:
-    """Replace halves of surrogate pairs, which a document may hold and JSON's bytes cannot."""
-    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")

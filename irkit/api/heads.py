@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irkit.api.workspace import Workspace
 from irkit.config.experiment import CollectionSpec
-from irkit.core.errors import ConfigError, DataError
+from irkit.core.errors import ConfigError, DataError, ModelError
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import CodeArray
 from irkit.data.collection import Collection
@@ -42,7 +42,9 @@ class Detection:
         criterion: what makes a head good.
         top: how many of the best are taken.
         queries: how many queries are read, drawn from those that have a relevant document; all where there are fewer.
-        depth: documents of a list: the first stage's best, and among them relevant ones that it missed, until they are half.
+        depth: documents of a list: the first stage's best.
+        add_relevant: whether a list without any relevant document is given one, the best that the first stage missed, so that every
+            query can be used; otherwise the query is left out.
         seed: of the draw of queries, and of the order in which the model reads each list.
         instruction: "qa", "general", or the text of another; as of the stage ``icr``.
         rows: whose attention is read: "suffix" or "query"; as of the stage ``icr``.
@@ -50,13 +52,14 @@ class Detection:
         first_stage: a retriever or a pipeline; BM25 unless given.
 
     Raises:
-        ConfigError: for a number that cannot be.
+        ConfigError: for a number that cannot be, or a blank instruction.
     """
 
     criterion: Criterion = field(default_factory=Criterion)
     top: int = 16
     queries: int = 256
     depth: int = 20
+    add_relevant: bool = True
     seed: int = 0
     instruction: str = "general"
     rows: Literal["suffix", "query"] = "suffix"
@@ -64,21 +67,27 @@ class Detection:
     first_stage: Pipeline | Stage | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the numbers and the instruction."""
         least = {"top": 1, "queries": 1, "depth": 2, "seed": 0}
         for name, number in least.items():
             if getattr(self, name) < number:
                 message = f"{getattr(self, name)} is too small"
                 raise ConfigError.of(message, where=name, hint=f"give {number} or more")
+        if not self.instruction.strip():
+            raise ConfigError.of("it is blank", where="instruction", hint="give general, qa, or a text")
+        object.__setattr__(self, "instruction", self.instruction.strip())  # as icr has it
 
 
 @dataclass(frozen=True, eq=False)
 class _List:
-    """A query, and the documents of its list in the order in which the model reads them, with their gains."""
+    """A query, and the documents of its list in the order in which the model reads them, with their gains; and whether a relevant
+    one was added.
+    """
 
     row: int
     docs: CodeArray
     gains: Gains
+    added: bool
 
 
 def detect_heads(
@@ -110,6 +119,12 @@ def detect_heads(
     total, cut = np.zeros((model.layers, model.heads)), 0
     with workspace.progress.task(f"heads of {model.name}, queries", len(lists)) as advance:
         for given, prompt, scores in _read(lists, opened, model, how):
+            if not np.isfinite(scores).all():
+                raise ModelError.of(
+                    "the attention is not finite",
+                    where=f"heads detect, query {opened.queries.qid[given.row]!r}",
+                    hint="take dtype: bfloat16 or float32; float16 cannot hold what some models compute",
+                )
             total += how.criterion(scores, given.gains)
             cut += prompt.cut
             advance(1)
@@ -182,10 +197,13 @@ def _lists(collection: Collection, workspace: Workspace, how: Detection) -> list
         known = judged < count
         if queries.exclude:
             known &= ~np.isin(judged, queries.exclude[row])
-        chosen, worth = candidates(docs, judged[known], gains[known].astype(np.int64), how.depth)
+        chosen, worth = candidates(
+            docs, judged[known], gains[known].astype(np.int64), how.depth, add=how.add_relevant
+        )
         if np.any(worth > 0) and np.any(worth <= 0):
             order = _shuffled(len(chosen), how.seed, queries.text[row])
-            lists.append(_List(row, chosen[order], worth[order]))
+            added = not np.isin(chosen, docs[: how.depth]).all()
+            lists.append(_List(row, chosen[order], worth[order], added))
     if not lists:
         message = f"of {len(rows)} queries, none has a list with both relevant and other documents"
         hint = "take a deeper list (depth), more queries, or another first stage"
@@ -198,26 +216,26 @@ def _lists(collection: Collection, workspace: Workspace, how: Detection) -> list
     return lists
 
 
-def candidates(found: CodeArray, judged: CodeArray, gains: Gains, depth: int) -> tuple[CodeArray, Gains]:
-    """Return the documents of a query's list and their gains: what was found, and relevant documents that were not.
-
-    Relevant documents are added, those of the highest gain first, until they are half of the list; they take the places of the last
-    that are not relevant, where the list is full.
+def candidates(
+    found: CodeArray, judged: CodeArray, gains: Gains, depth: int, *, add: bool
+) -> tuple[CodeArray, Gains]:
+    """Return the documents of a query's list and their gains: what was found.
 
     Args:
         found: ``int32[n]``, the first stage's codes, best first.
         judged: ``int32[m]``, judged codes, of documents that may be retrieved.
         gains: ``int64[m]``; relevant is what is above 0.
         depth: the longest list.
+        add: whether a list without any relevant document ends with one, of the highest gain; where the list is full it takes the
+            place of the last.
     """
     found = found[:depth]
     gain_of = dict(zip(judged.tolist(), gains.tolist(), strict=True))
-    missed = [code for code, gain in gain_of.items() if gain > 0 and code not in set(found.tolist())]
-    missed.sort(key=lambda code: (-gain_of[code], code))
-    relevant = np.array([gain_of.get(code, 0) > 0 for code in found.tolist()], np.bool_)
-    added = missed[: max(depth // 2 - int(relevant.sum()), 0)]
-    drop = np.flatnonzero(~relevant)[::-1][: max(len(found) + len(added) - depth, 0)]
-    codes = np.concatenate([np.delete(found, drop), np.array(added, np.int32)]).astype(np.int32)
+    relevant = [code for code, gain in gain_of.items() if gain > 0]
+    codes = found
+    if add and relevant and not np.isin(found, relevant).any():
+        best_missed = min(relevant, key=lambda code: (-gain_of[code], code))
+        codes = np.append(found[: depth - 1], np.int32(best_missed))
     return codes, np.array([gain_of.get(code, 0) for code in codes.tolist()], np.int64)
 
 
@@ -246,6 +264,8 @@ def _record(
         "queries": len(lists),
         "seed": how.seed,
         "depth": how.depth,
+        "add_relevant": how.add_relevant,
+        "relevant_added": sum(each.added for each in lists),
         "first_stage": first.to_data(),
         "options": how.criterion.options(),
         "instruction": how.instruction,

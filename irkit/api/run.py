@@ -182,7 +182,7 @@ def _stage_time(
         timed_queries=trace.cost.computed,
         cached_queries=trace.stored,
         artifact_bytes=trace.artifact_bytes,
-        notes=trace.cost.notes,
+        notes=trace.cost.told(),
         node=key,
     )
 

@@ -9,7 +9,11 @@ INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
 
-def interrupted() -> NoReturn:
+class Interrupted(SystemExit):
+    """The exit after Ctrl-C, when it has been said what is left."""
+
+
+def interrupted(left: str = "what was finished is kept, the same command goes on from there") -> NoReturn:
     """Say what Ctrl-C has left, and exit."""
-    sys.stderr.write("\ninterrupted; what was finished is kept, the same command goes on from there\n")
-    sys.exit(INTERRUPTED)
+    sys.stderr.write(f"\ninterrupted; {left}\n")
+    raise Interrupted(INTERRUPTED)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from irkit.cli import INTERRUPTED, console, interrupted
+from irkit.cli import INTERRUPTED, Interrupted, console, interrupted
 from irkit.cli.heads import app as heads_app
 from irkit.cli.models import app as models_app
 from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
@@ -214,6 +214,8 @@ def main(argv: Sequence[str] | None = None) -> Any:
     except IrkitError as error:
         console.show_error(error)
         sys.exit(console.FAILED)
+    except Interrupted:
+        raise
     except (KeyboardInterrupt, SystemExit) as stop:
         if isinstance(stop, SystemExit) and stop.code != INTERRUPTED:  # typer turns Ctrl-C into an exit
             raise

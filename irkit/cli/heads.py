@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from irkit.cli import console
+from irkit.cli import console, interrupted
 from irkit.cli.options import Device, Root, StoreRoot, Threads, workspace
 from irkit.core.errors import ConfigError, nearest
+from irkit.core.flow import flow
 
 if TYPE_CHECKING:
     from irkit.config.experiment import CollectionSpec
@@ -24,6 +25,9 @@ app = typer.Typer(
 
 _SHOWN = 5
 
+_READ_WITH = ("instruction", "rows", "words", "dtype")
+"""Options of icr with which heads are used as they were found."""
+
 
 @app.command("list")
 def list_() -> None:
@@ -35,6 +39,8 @@ def list_() -> None:
 
     table = Table("name", "model", "method", "heads", "layers")
     table.columns[0].no_wrap = True
+    for column in table.columns[1:3]:
+        column.overflow = "fold"  # a model's name has no spaces to break it at
     for name, heads in published().items():
         cells = (name, heads.model, heads.method, str(len(heads)), _layers(heads))
         table.add_row(*(Text(cell) for cell in cells))
@@ -78,12 +84,14 @@ def detect(
     ] = "qrhead-ndcg",
     top: Annotated[int, typer.Option("--top", min=1, help="How many heads to take.")] = 16,
     queries: Annotated[int, typer.Option("--queries", min=1, help="How many queries to read.")] = 256,
-    depth: Annotated[
-        int,
+    depth: Annotated[int, typer.Option("--depth", min=2, help="Documents of a list.")] = 20,
+    add_relevant: Annotated[
+        bool,
         typer.Option(
-            "--depth", min=2, help="Documents of a list; relevant ones that the first stage missed are added."
+            "--add-relevant/--no-add-relevant",
+            help="Give a list without any relevant document one that the first stage missed, or leave out its query.",
         ),
-    ] = 20,
+    ] = True,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the draw of queries and the shuffles.")] = 0,
     temperature: Annotated[
         float | None,
@@ -134,6 +142,7 @@ def detect(
         top=top,
         queries=queries,
         depth=depth,
+        add_relevant=add_relevant,
         seed=seed,
         instruction=instruction,
         rows=_one_of("rows", rows, ("suffix", "query")),  # type: ignore[arg-type]
@@ -146,12 +155,15 @@ def detect(
         first_stage=make_stage(first_stage, k=depth),
     )
     _check_output(output)
-    with console.progress() as bars:
-        place = workspace(root, store, device, threads, bars)
-        spec = _collection(collection, split, place.root)
-        heads = detect_heads(spec, place, how)
+    try:
+        with console.progress() as bars:
+            place = workspace(root, store, device, threads, bars)
+            spec = _collection(collection, split, place.root)
+            heads = detect_heads(spec, place, how)
+    except KeyboardInterrupt:
+        interrupted("no heads are kept, the same command starts anew")
     heads.save(output)
-    _show(heads, output, place.root)
+    _show(heads, output, place.root, {"trust_remote_code": True} if trust_remote_code else {})
 
 
 def _one_of(option: str, value: str, choices: Sequence[str]) -> str:
@@ -216,7 +228,9 @@ def _layers(heads: Heads) -> str:
     return f"{heads.last + 1} of {heads.shape[0]}" if heads.shape else str(heads.last + 1)
 
 
-def _show(heads: Heads, output: Path, root: Path) -> None:
+def _show(heads: Heads, output: Path, root: Path, more_options: Mapping[str, object]) -> None:
+    from irkit.stages.rerank.icr import Icr
+
     found, out = heads.detection, console.out()
     on = f"{found['collection']}, {found['queries']} queries"
     best = ", ".join(
@@ -228,5 +242,6 @@ def _show(heads: Heads, output: Path, root: Path) -> None:
     # an experiment's paths start from the workspace
     whole = output.absolute()
     written = whole.relative_to(root) if whole.is_relative_to(root) else whole
-    use = f"icr: {{model: {heads.model}, heads: {written}}}"
+    same = {key: found[key] for key in _READ_WITH if found[key] != Icr.model_fields[key].default}
+    use = flow({"icr": {"model": heads.model, "heads": str(written), **same, **more_options}})[1:-1]
     out.print(f"written to {output}; use them with: {use}", markup=False)

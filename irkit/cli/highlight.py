@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from irkit.core.explanation import Explanation
+from irkit.core.text import inert
 
 if TYPE_CHECKING:
     from rich.text import Text
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _SPACE = re.compile(r"\s+")
 _FAINT = 0.05
-"""Of the greatest weight: what is below is not shaded."""
+"""Of the query's greatest weight: what is below is not shaded."""
 _MOST = 6
 """Words that are named below the text."""
 
 
-def inert(text: str) -> str:
+def one_line(text: str) -> str:
     """Return a document's text on one line, without the control characters that a terminal would obey."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", " ".join(text.split()))
+    return inert(" ".join(text.split()))
 
 
-def highlighted(explanation: Explanation) -> Text:
+def greatest_weight(explanations: Iterable[Explanation]) -> float:
+    """Return the greatest weight, whatever its sign, of all documents of a query: they are shaded in one scale."""
+    return max((abs(weight) for each in explanations for weight in each.weights), default=0.0)
+
+
+def highlighted(explanation: Explanation, greatest: float) -> Text:
     """Return the text that the reranker read, on one line: yellow behind what speaks for the document, red behind what speaks
-    against it, the stronger the more."""
+    against it, the stronger the more.
+
+    Args:
+        explanation: of one document.
+        greatest: the query's :func:`greatest_weight`, which has the strongest colour.
+    """
     from rich.text import Text
 
-    greatest = max(map(abs, explanation.weights), default=0.0) or 1.0
     line, spaced = Text(), True
     for piece, weight in zip(explanation.pieces, explanation.weights, strict=True):
         text = _SPACE.sub(" ", piece)
@@ -39,7 +49,7 @@ def highlighted(explanation: Explanation) -> Text:
         spaced = text.endswith(" ")
         bare = text.lstrip(" ")
         line.append(" " * (len(text) - len(bare)))  # a space of its own is never shaded
-        line.append(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", bare), _style(weight / greatest))
+        line.append(inert(bare), _style(weight / (greatest or 1.0)))
     line.rstrip()
     return line
 
@@ -48,7 +58,7 @@ def legend(explanation: Explanation) -> Text:
     """Return the words that count most, with their weights: what a terminal without colours has to go by."""
     from rich.text import Text
 
-    named = ", ".join(f"{inert(word)} {weight:.4f}" for word, weight in explanation.strongest(_MOST))
+    named = ", ".join(f"{one_line(word)} {weight:.4f}" for word, weight in explanation.strongest(_MOST))
     return Text(f"looked at: {named or 'nothing'}; {explanation.score:.4f} in all", "dim")
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from irkit.api.workspace import Workspace
 from irkit.cli import console
-from irkit.cli.highlight import highlighted, inert, legend
+from irkit.cli.highlight import greatest_weight, highlighted, legend, one_line
 from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError, nearest
 from irkit.core.explanation import Explains, Explanation
@@ -93,15 +93,15 @@ def _show(
 ) -> None:
     from rich.text import Text
 
-    out = console.out()
+    out, greatest = console.out(), greatest_weight(seen.values())
     if not len(found[0]):
         out.print("no hits")
     for rank, (code, score) in enumerate(zip(found[0][:hits], found[1][:hits], strict=True), start=1):
         docs = collection.docs
-        docno, title, body = (inert(part(int(code))) for part in (docs.docno, docs.title, docs.body))
+        docno, title, body = (one_line(part(int(code))) for part in (docs.docno, docs.title, docs.body))
         out.print(Text.assemble(f"{rank:3}  {score:9.4f}  ", (docno, "bold"), f"  {title}" if title else ""))
         if int(code) in seen:
-            for line in (highlighted(seen[int(code)]), legend(seen[int(code)])):
+            for line in (highlighted(seen[int(code)], greatest), legend(seen[int(code)])):
                 out.print(Text.assemble(" " * 16, line))
             continue
         text = body if len(body) <= 300 else body[:300].rsplit(" ", 1)[0] + " ..."

@@ -2,7 +2,8 @@
 
 A reranker that reads a whole list can come to its order by the places in which the candidates stand, and so hand on the order
 of the stage before. A stage with ``order_control`` set (an option of rerankers with a language model) therefore has its pipeline
-run once more, with ``shuffle`` instead: a pipeline like any other, computed, kept, evaluated and compared by itself.
+run once more, with ``shuffle`` instead: a pipeline like any other, computed, kept, evaluated and compared by itself. Only what
+its stages looked at is not asked for: the report shows that of the pipeline itself.
 """
 
 from __future__ import annotations
@@ -20,16 +21,27 @@ SUFFIX = " (shuffled)"
 
 def shuffled(pipeline: Pipeline) -> Pipeline | None:
     """Return the pipeline's control, or None when no stage of it asks for one."""
-    steps = tuple(map(_shuffled, pipeline.steps))
-    return Pipeline(steps) if steps != pipeline.steps else None
+    return _control(pipeline) if any(map(_asks, pipeline.steps)) else None
+
+
+def _asks(step: Step) -> bool:
+    here = getattr(step.stage, "order_control", None) is not None
+    return here or any(_asks(each) for branch in step.of for each in branch.steps)
+
+
+def _control(pipeline: Pipeline) -> Pipeline:
+    return Pipeline(tuple(map(_shuffled, pipeline.steps)))
 
 
 def _shuffled(step: Step) -> Step:
-    stage = step.stage
-    seed: Any = getattr(stage, "order_control", None)
-    if seed is not None:
-        stage = stage.model_copy(update={"shuffle": seed, "order_control": None})
-    return replace(step, stage=stage, of=tuple(shuffled(branch) or branch for branch in step.of))
+    stage, changes = step.stage, dict[str, Any]()
+    if (seed := getattr(stage, "order_control", None)) is not None:
+        changes |= {"shuffle": seed, "order_control": None}
+    if getattr(stage, "explanations", 0):
+        changes["explanations"] = 0
+    if changes:
+        stage = stage.model_copy(update=changes)
+    return replace(step, stage=stage, of=tuple(map(_control, step.of)))
 
 
 def controls(pipelines: Mapping[str, Pipeline]) -> dict[str, str]:

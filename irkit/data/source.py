@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from irkit.core.errors import DataError
+from irkit.core.text import well_formed
 from irkit.data.collection import EvalPolicy
 from irkit.data.docstore import Document
 
@@ -127,9 +128,7 @@ def clean(text: str, odd: Oddities, place: str) -> str:
     if "\0" in text:
         odd.add("text with NUL characters (each read as a space)", place)
         text = text.replace("\0", " ")
-    try:
-        text.encode()
-    except UnicodeEncodeError:
+    whole = well_formed(text)
+    if whole != text:
         odd.add("text with unpaired surrogates (each read as U+FFFD)", place)
-        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+    return whole

@@ -37,12 +37,14 @@ class Cost:
         prepare_seconds: of ``prepare``: models loaded, indexes opened or built.
         computed: how many queries were computed; the others came from earlier results.
         notes: what the stage decided: device, dtype, batch size.
+        counts: what the stage counted on the computed queries.
     """
 
     seconds: float = 0.0
     prepare_seconds: float = 0.0
     computed: int = 0
     notes: dict[str, Any] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
 
     def __add__(self, other: Cost) -> Cost:
         return Cost(
@@ -50,7 +52,22 @@ class Cost:
             self.prepare_seconds + other.prepare_seconds,
             self.computed + other.computed,
             {**self.notes, **other.notes},
+            {
+                name: self.counts.get(name, 0) + other.counts.get(name, 0)
+                for name in self.counts | other.counts
+            },
         )
+
+    def told(self) -> dict[str, Any]:
+        """Return the notes and the counts, those of one group together."""
+        told: dict[str, Any] = {}
+        for name, count in self.counts.items():
+            group, _, one = name.rpartition("/")
+            if group:
+                told.setdefault(group, {})[one] = count
+            else:
+                told[name] = count
+        return {**self.notes, **told}
 
 
 @dataclass(frozen=True)
@@ -174,10 +191,12 @@ class Executor:
         """Compute some queries, and write their results and what they cost."""
         queries, upstream = self._inputs(node)
         state, context, prepare_seconds = self._prepare(node.stage)
+        context.counts.clear()  # equal stages share a state
         started = time.perf_counter()
         batch = Batch(queries.take(rows), tuple(each.take(rows) for each in upstream))
         result = run_stage(node.stage, batch, state, self.context.collection.docs)
-        cost = Cost(time.perf_counter() - started, prepare_seconds, len(rows), dict(context.notes))
+        seconds = time.perf_counter() - started
+        cost = Cost(seconds, prepare_seconds, len(rows), dict(context.notes), dict(context.counts))
         self._fresh[node] += len(rows)
         folder.mkdir()
         write_result(folder, result, [self.namer.query_keys[row] for row in rows])
@@ -196,7 +215,7 @@ class Executor:
         """Return what ``prepare`` made, the stage's context, and the seconds it took now: 0 when it had been done."""
         if stage in self._states:
             return *self._states[stage], 0.0
-        context = replace(self.context, notes={})
+        context = replace(self.context, notes={}, counts=Counter())
         started = time.perf_counter()
         self._states[stage] = stage.prepare(context), context
         return *self._states[stage], time.perf_counter() - started

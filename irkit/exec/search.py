@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -25,7 +26,7 @@ class Searcher:
         self._states: dict[Stage, Any] = {}
         for node in end.walk():
             if node.stage not in self._states:
-                self._states[node.stage] = node.stage.prepare(replace(context, notes={}))
+                self._states[node.stage] = node.stage.prepare(replace(context, notes={}, counts=Counter()))
 
     def __call__(self, queries: Queries) -> Rankings:
         """Return the pipeline's rankings of the queries."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -69,6 +70,9 @@ class Context:
     """The folder against which relative paths in options (a model in a local folder) are resolved."""
     notes: dict[str, Any] = field(default_factory=dict)
     """What the stage decided (device, dtype, batch size): kept in the manifest of its results and shown in the report."""
+    counts: Counter[str] = field(default_factory=Counter)
+    """What ``run`` counted (documents that were cut); ``group/name`` for those that are shown together. The executor clears it
+    before every chunk and adds up the chunks, so a stage only ever adds. They are shown among the notes."""
 
     def artifact(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
         """Return an artifact that the stage needs (an index, token vectors), built when the store has none."""

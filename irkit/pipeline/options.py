@@ -17,6 +17,19 @@ Fields = Mapping[str, FieldInfo]
 _SCHEMA = "irkit schema lists the options and what they may be"
 
 
+class OptionError(ValueError):
+    """What the validators of a stage may raise where they know the remedy: an error of pydantic's, with a hint.
+
+    Args:
+        message: what is wrong; pydantic says which option it is, where there is one.
+        hint: what to do about it.
+    """
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+
 class Fault(NamedTuple):
     """One option that cannot be used: where it stands, what is wrong, and the remedy."""
 
@@ -78,17 +91,22 @@ def _fault(error: ErrorDetails, fields: Fields) -> Fault:
         return _unknown(str(loc[-1]), value, _walk(loc[:-1], fields), fields)
     spot = _walk(loc, fields)
     if not spot.place:
-        return Fault((), _words(error), _SCHEMA)
+        return Fault((), _words(error), _own_hint(error) or _SCHEMA)
     option = ".".join(str(part) for part in spot.place)
     given = "" if error["type"] == "missing" else f", not {value!r:.100}"
     if spot.model and error["type"] in ("value_error", "assertion_error"):
         # options that do not go together: the mapping's own check says all there is to say
-        return Fault(spot.place, f"{option}: {_words(error)}", _SCHEMA)
+        return Fault(spot.place, f"{option}: {_words(error)}", _own_hint(error) or _SCHEMA)
     if spot.model and error["type"] == "model_type":
         message = f"{option}: Input should be a mapping such as {_example(spot.model, value)}{given}"
     else:
         message = f"{option}: {_words(error)}{given}"
-    return Fault(spot.place, message, _remedy(spot))
+    return Fault(spot.place, message, _own_hint(error) or _remedy(spot))
+
+
+def _own_hint(error: ErrorDetails) -> str | None:
+    raised = error.get("ctx", {}).get("error")
+    return raised.hint if isinstance(raised, OptionError) else None
 
 
 def _words(error: ErrorDetails) -> str:

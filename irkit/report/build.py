@@ -11,6 +11,7 @@ from pathlib import Path
 
 from irkit.config.yaml import dump_yaml
 from irkit.core.files import write_atomically
+from irkit.core.text import inert
 from irkit.report import format as fmt
 from irkit.report.compare import CompareTable, compare_tables
 from irkit.report.explained import explained_tables
@@ -34,7 +35,8 @@ def write_report(folder: Path) -> Path:
 
 
 def render(results: Results, per_query: Sequence[PerQuery]) -> str:
-    """Return the page. Every text of the results is escaped; only the page's own script and style may run."""
+    """Return the page. Every text of the results is escaped, and without control characters; only the page's own script and style
+    may run."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
@@ -62,7 +64,7 @@ def render(results: Results, per_query: Sequence[PerQuery]) -> str:
     tables = score_tables(results)
     times = stage_times(results)
     rows = [row for table in times for pipeline in table.pipelines for row in pipeline.rows]
-    return page.get_template("report.html").render(
+    html = page.get_template("report.html").render(
         results=results,
         # The means first: they are what a reader of many collections looks for.
         tables=sorted(tables, key=lambda table: not table.members),
@@ -77,6 +79,7 @@ def render(results: Results, per_query: Sequence[PerQuery]) -> str:
         script=Markup(script),  # noqa: S704
         hashes={"style": _csp_hash(style), "script": _csp_hash(script)},
     )
+    return inert(html)
 
 
 def _by_collection(tables: Sequence[CompareTable]) -> list[list[CompareTable]]:

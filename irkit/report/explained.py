@@ -77,6 +77,8 @@ def _document(document: ExplainedDocument, greatest: float) -> DocumentView:
     spans: list[Span] = []
     for piece, weight in zip(document.pieces, document.weights, strict=True):
         shade = _shade(weight, greatest)
+        if not spans and not (piece := piece.lstrip()):  # the page keeps white space, and begins with none
+            continue
         if shade is None and spans and spans[-1].shade is None:
             spans[-1] = Span(spans[-1].text + piece, None, spans[-1].weight + weight)
         else:

@@ -9,14 +9,14 @@ computed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.core.errors import ModelError
-from irkit.models.lm.segments import Read, Segments
+from irkit.models.lm.kernels import outputs
+from irkit.models.lm.plan import Form, Plan
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,53 +26,10 @@ else:
 NAME = "irkit"
 """Of the function in transformers' registry: what ``attn_implementation`` is set to."""
 
-Sink: TypeAlias = Callable[[int, int, Tensor], None]
-"""Called with the number of a layer, of a read, and ``float32[heads, documents' tokens]``: the mean over the rows of their softmax.
-"""
-Keep: TypeAlias = Callable[[int, Tensor, Tensor], None]
-"""Called with the number of a layer, and the keys and values ``[key heads, T, head_dim]`` of the tokens, positions applied."""
-
 _HARMLESS = {
     "dropout", "is_causal", "position_ids", "output_attentions", "output_hidden_states", "use_cache", "cache_position",
     "return_dict",
 }  # fmt: skip
-
-
-class Past(Protocol):
-    """Keys and values of tokens that come before the segments, computed earlier."""
-
-    length: int
-
-    def join(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the keys and values ``[key heads, length + T, head_dim]`` of the past and of T new tokens."""
-        ...
-
-
-@dataclass
-class Plan:
-    """What the attention function is to do in one forward pass.
-
-    Attributes:
-        segments: who sees whom.
-        last: the last layer that is wanted: there the forward pass ends.
-        reads: which attention is wanted; none while keys and values are computed for later.
-        sink: takes it.
-        layers: of which layers; all up to ``last`` for None.
-        past: what was computed before.
-        keep: takes keys and values.
-        seen: the layers that were called so far.
-    """
-
-    segments: Segments
-    last: int
-    reads: Sequence[Read] = ()
-    sink: Sink | None = None
-    layers: frozenset[int] | None = None
-    past: Past | None = None
-    keep: Keep | None = None
-    seen: list[int] = field(default_factory=list)
-    prepared: Any = None
-    """What the kernels worked out for these segments, once for all layers."""
 
 
 class Enough(Exception):  # noqa: N818 - no error: the forward pass has given all that is wanted of it
@@ -134,17 +91,18 @@ def attend(
     """
     plan = _plan.get()
     layer = int(module.layer_idx)
-    strange = sorted(
+    strange = [
         name
         for name, given in others.items()
         if name not in _HARMLESS and given is not None and given is not False
-    )
-    if attention_mask is not None or strange or not getattr(module, "is_causal", True) or len(query) != 1:
-        what = ", ".join(strange) or (
-            "a mask" if attention_mask is not None else "attention that is not causal"
-        )
+    ]
+    if attention_mask is not None:
+        strange.append("a mask")
+    if not getattr(module, "is_causal", True):
+        strange.append("attention that is not causal")
+    if strange:
         raise ModelError.of(
-            f"the attention of this model cannot be read: it uses {what}",
+            f"the attention of this model cannot be read: it uses {', '.join(sorted(strange))}",
             where=type(module).__name__,
             hint="take a Llama, Mistral, Qwen, Gemma or SmolLM model",
         )
@@ -157,8 +115,6 @@ def attend(
     form = Form(
         scaling if scaling is not None else queries.shape[-1] ** -0.5, softcap, sliding_window or None
     )
-    from irkit.models.lm.kernels import outputs
-
     reads = plan.reads if plan.sink and (plan.layers is None or layer in plan.layers) else ()
     last = layer >= plan.last
     weights, output = outputs(plan, reads, queries, keys, None if last else values, form)
@@ -167,18 +123,3 @@ def attend(
     if output is None:
         raise Enough
     return output.transpose(0, 1)[None], None
-
-
-@dataclass(frozen=True)
-class Form:
-    """How a layer makes scores of products.
-
-    Attributes:
-        scaling: multiplies them.
-        softcap: then p becomes softcap tanh(p / softcap), unless None.
-        window: a token sees no token whose position is that far before its own, or farther, unless None.
-    """
-
-    scaling: float
-    softcap: float | None
-    window: int | None

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
-from irkit.models.device import is_out_of_memory
+from irkit.models.lm.fitting import fitting
 from irkit.models.lm.model import CausalLM
 
 
@@ -37,33 +37,24 @@ def generate(
     Raises:
         ModelError: when one prompt alone needs more memory than the device has.
     """
-    start = 0
-    while start < len(prompts):
-        stop = start + 1
-        width = len(prompts[start]) + limits[start]
-        while model.device != "cpu" and stop < len(prompts):
-            width = max(width, len(prompts[stop]) + limits[stop])
-            if width * (stop + 1 - start) > budget:
-                break
-            stop += 1
-        size = stop - start
-        try:
-            texts = _write(model, prompts[start:stop], limits[start:stop])
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            if size == 1:
-                raise ModelError.of(
-                    f"the device has too little memory for a prompt of {len(prompts[start])} tokens",
-                    where=model.name,
-                    hint="take fewer or shorter documents (window, words), a smaller dtype, or another device",
-                ) from error
-            budget = max(len(each) + limit for each, limit in zip(prompts, limits, strict=True)) * (size // 2)
-            if notes is not None:
-                notes["batch_tokens"] = f"{budget}: the device ran out of memory at {size} prompts"
-            continue
-        yield from texts
-        start = stop
+
+    def run(start: int, stop: int) -> list[str]:
+        return _write(model, prompts[start:stop], limits[start:stop])
+
+    def refuse(alone: int) -> ModelError:
+        return ModelError.of(
+            f"the device has too little memory for a prompt of {len(prompts[alone])} tokens",
+            where=model.name,
+            hint="take fewer or shorter documents (window, words), a smaller dtype, or another device",
+        )
+
+    def halved(budget: int, start: int, stop: int) -> None:
+        if notes is not None:
+            notes["batch_tokens"] = f"{budget}: the device ran out of memory at {stop - start} prompts"
+
+    sizes = [len(prompt) + limit for prompt, limit in zip(prompts, limits, strict=True)]
+    share = model.device != "cpu"
+    yield from fitting(sizes, budget, run, refuse, share=share, padded=True, halved=halved)
 
 
 def _write(model: CausalLM, prompts: Sequence[NDArray[np.int64]], limits: Sequence[int]) -> list[str]:

@@ -88,16 +88,17 @@ class Heads:
         """Return the heads as text, ``layer-head``, best first."""
         return [f"{layer}-{head}" for layer, head in self.pairs]
 
-    def check(self, layers: int, heads: int, model: str) -> None:
-        """Make sure that a model has these heads.
+    def check(self, layers: int, heads: int, model: str, identity: str | None = None) -> None:
+        """Make sure that these heads can be those of a model.
 
         Args:
             layers: of the model.
             heads: query heads a layer.
             model: its name, for the error.
+            identity: its fingerprint, where it is known.
 
         Raises:
-            ModelError: when it has another shape than the model they were found in, or lacks one of them.
+            ModelError: when it has another shape or fingerprint than the model they were found in, or lacks one of them.
         """
         hint = "find this model's own heads with: irkit heads detect"
         if self.shape is not None and self.shape != (layers, heads):
@@ -106,10 +107,31 @@ class Heads:
                 f"this model has {layers} layers of {heads}"
             )
             raise ModelError.of(message, where=model, hint=hint)
+        if None not in (identity, self.model_fingerprint) and identity != self.model_fingerprint:
+            message = f"the heads were found in another model of this shape, {self.model}"
+            other = "if it is the same one by another way, delete the model's fingerprint in the file"
+            raise ModelError.of(message, where=model, hint=f"{hint}; {other}")
         missing = [f"{layer}-{head}" for layer, head in self.pairs if layer >= layers or head >= heads]
         if missing:
             message = f"the model has no head {', '.join(missing)}: it has {layers} layers of {heads} heads, counted from 0"
             raise ModelError.of(message, where=model, hint=hint)
+
+    def doubts(self, model: str, source: str, collection: str, content: str) -> list[str]:
+        """Return what should be known of results with these heads: that they are another model's, or judged where they were found.
+
+        Args:
+            model: the name of the model that they are used with.
+            source: where that comes from.
+            collection: the name of the collection on whose queries they are used, its split included.
+            content: its fingerprint.
+        """
+        found = []
+        name = self.model.rpartition("/")[2].casefold()
+        if self.model_fingerprint is None and name not in f"{model} {source}".casefold():
+            found.append(f"found for {self.model}, used with {model}")
+        if self.detection.get("collection") == collection or self.detection.get("fingerprint") == content:
+            found.append(f"found on the queries of {collection}, on which they are used here")
+        return found
 
     def to_data(self) -> dict[str, Any]:
         """Return the object of a file of heads."""

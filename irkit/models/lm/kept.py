@@ -16,9 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError, ModelError
-from irkit.models.device import is_out_of_memory
-from irkit.models.lm.attention import Past
+from irkit.models.lm.fitting import fitting
 from irkit.models.lm.past import Picked, Rows, Whole, token_bytes
+from irkit.models.lm.plan import Past
 from irkit.models.lm.segments import Segments
 
 if TYPE_CHECKING:
@@ -43,7 +43,14 @@ class KeptDocuments:
     """
 
     def __init__(
-        self, model: CausalLM, instruction: Ints, *, layers: int, limit: int = 0, budget: int = 1 << 15
+        self,
+        model: CausalLM,
+        instruction: Ints,
+        *,
+        layers: int,
+        limit: int = 0,
+        budget: int = 1 << 15,
+        notes: dict[str, Any] | None = None,
     ) -> None:
         """Take the memory, and compute the instruction.
 
@@ -53,12 +60,14 @@ class KeptDocuments:
             layers: how many are kept, from the first.
             limit: bytes, of the instruction too; 0 to keep nothing.
             budget: tokens of a forward pass on an accelerator; halved when memory runs out.
+            notes: takes the budget that was found to fit.
 
         Raises:
             ConfigError: when the limit has no room for any document.
             ModelError: when the device has too little memory.
         """
-        self._model, self._instruction, self._layers, self._budget = model, instruction, layers, budget
+        self._model, self._instruction, self._layers = model, instruction, layers
+        self._budget, self._notes = budget, notes
         lead, each = len(instruction), token_bytes(model, layers)
         tokens = limit // each
         if limit and tokens <= lead:
@@ -127,9 +136,9 @@ class KeptDocuments:
         if self._rows is None or needed > self.size:
             alone = len(new) == len(set(names))
             documents = [new[name] for name in names] if alone else encode(list(range(len(names))))
-            return self._computed(_split(documents, ends), behind)
+            return self._computed(_by_list(documents, ends), behind)
         self._keep(self._rows, new, set(names))
-        found = _split([self._kept[name] for name in names], ends)
+        found = _by_list([self._kept[name] for name in names], ends)
         head = np.arange(len(self._instruction))
         which = np.concatenate([part for rows in found for part in (head, *rows)])
         buffer = self._gathering(len(which) + behind)
@@ -168,30 +177,26 @@ class KeptDocuments:
 
     def _fill(self, into: Rows, rows: list[Ints], documents: list[Ints]) -> None:
         """Compute documents in passes of as many tokens as there may be, and write them."""
-        start = 0
-        while start < len(documents):
-            stop, size = start + 1, len(documents[start])
-            while self._model.device != "cpu" and stop < len(documents):
-                size += len(documents[stop])
-                if size > self._budget:
-                    break
-                stop += 1
-            some = documents[start:stop]
-            try:
-                self._compute(into, np.concatenate(rows[start:stop]), some)
-            except RuntimeError as error:
-                if not is_out_of_memory(error):
-                    raise
-                tokens = sum(len(each) for each in some)
-                if len(some) == 1:
-                    raise ModelError.of(
-                        f"the device has too little memory for a document of {tokens} tokens",
-                        where=self._model.name,
-                        hint="take a smaller cache_gb or dtype, shorter documents (words), or another device",
-                    ) from error
-                self._budget = tokens // 2
-                continue
-            start = stop
+        sizes = [len(each) for each in documents]
+
+        def run(start: int, stop: int) -> tuple[()]:
+            self._compute(into, np.concatenate(rows[start:stop]), documents[start:stop])
+            return ()
+
+        def refuse(alone: int) -> ModelError:
+            return ModelError.of(
+                f"the device has too little memory for a document of {sizes[alone]} tokens",
+                where=self._model.name,
+                hint="take a smaller cache_gb or dtype, shorter documents (words), or another device",
+            )
+
+        def halved(budget: int, start: int, stop: int) -> None:
+            self._budget = budget
+            if self._notes is not None:
+                failed = sum(sizes[start:stop])
+                self._notes["batch_tokens"] = f"{budget}: the device ran out of memory at {failed}"
+
+        list(fitting(sizes, self._budget, run, refuse, share=self._model.device != "cpu", halved=halved))
 
     def _compute(self, into: Rows, rows: Ints, documents: list[Ints]) -> None:
         lead = len(self._instruction)
@@ -210,7 +215,7 @@ class KeptDocuments:
         return self._buffer
 
 
-def _split(parts: list[Ints], ends: list[int]) -> list[list[Ints]]:
+def _by_list(parts: list[Ints], ends: list[int]) -> list[list[Ints]]:
     return [parts[start:stop] for start, stop in zip([0, *ends], [*ends, len(parts)], strict=True)]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from irkit.models.lm.attention import Form, Plan
+from irkit.models.lm.plan import Form, Plan
 from irkit.models.lm.rows import attend_rows, hidden, stretch
 from irkit.models.lm.segments import Read, Segments
 
@@ -52,9 +52,9 @@ def outputs(
     import torch
 
     segments = plan.segments
-    weights: list[Tensor] = [queries] * len(reads)
+    weights: dict[int, Tensor] = {}
     if values is not None and not reads and len(segments) == 1:
-        return weights, _only(plan, queries, keys, values, form)
+        return [], _only(plan, queries, keys, values, form)
     # tokens first, heads second in memory, as the model reads it next
     output = None if values is None else torch.empty_like(queries.transpose(0, 1)).transpose(0, 1)
     done = set()
@@ -75,7 +75,7 @@ def outputs(
     if output is not None and values is not None:
         rest = [which for which in range(len(segments)) if which not in done]
         _fill(output, plan, rest, queries, keys, values, form)
-    return weights, output
+    return [weights[number] for number in range(len(reads))], output
 
 
 def _only(plan: Plan, queries: Tensor, keys: Tensor, values: Tensor, form: Form) -> Tensor:

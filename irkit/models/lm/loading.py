@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -64,17 +64,38 @@ def converted(model: ResolvedModel) -> Path:
     models, under a name that the model's fingerprint decides; whoever comes second waits, and finds it.
 
     Raises:
-        ModelError: when the file cannot be read.
+        ModelError: when the file cannot be read, or the folder cannot be written.
     """
+    from safetensors import SafetensorError
+
     name = fingerprint({"layout": _CONVERTED, "model": model.fingerprint})[:32]
     folder = models_folder() / "converted" / name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{folder}.lock"):
-        if not folder.is_dir():
-            partial = folder.with_name(f"{name}.{os.getpid()}.partial")
-            _convert(model.path, partial)
-            partial.rename(folder)
+    try:
+        if not folder.is_dir():  # if it is, nobody has to write
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{folder}.lock"):
+                _complete(folder, model.path)
+    except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
+        raise ModelError.of(
+            f"the converted model cannot be written: {getattr(error, 'strerror', None) or error}",
+            where=str(folder),
+            hint="free some space, or set IRKIT_MODELS to a folder that you may write to",
+        ) from error
     return folder
+
+
+def _complete(folder: Path, file: Path) -> None:
+    """Convert a file, unless another process has; the folder appears whole or not at all. For one process at a time."""
+    if folder.is_dir():
+        return
+    partial = folder.with_name(f"{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+    try:
+        _convert(file, partial)
+        partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
 
 
 def _convert(file: Path, folder: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,15 +10,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
+from irkit.core.text import well_formed
 from irkit.models.device import pick_device
-from irkit.models.lm.attention import NAME, Keep, Past, Plan, Sink, carrying_out, register
+from irkit.models.lm.attention import NAME, carrying_out, register
 from irkit.models.lm.fused import fuse
 from irkit.models.lm.loading import load_language_model
+from irkit.models.lm.plan import Keep, Past, Plan, Sink
 from irkit.models.lm.segments import Read, Segments
 from irkit.models.loading import Dtype
 from irkit.models.resolve import ResolvedModel
 
 _MARK = "\u2063content\u2063"
+
+_DATE = "26 Jul 2024"
+"""The day that templates are told it is: the one that Llama's take where nothing says another."""
+_PARTS = {
+    "%d": "26", "%-d": "26", "%e": "26", "%m": "07", "%-m": "7", "%b": "Jul", "%B": "July", "%y": "24", "%Y": "2024", "%a": "Fri",
+    "%A": "Friday", "%j": "208", "%H": "00", "%I": "12", "%M": "00", "%S": "00", "%p": "AM", "%F": "2024-07-26",
+    "%D": "07/26/24", "%T": "00:00:00",
+}  # fmt: skip
+# transformers gives templates a clock, and takes no function in its place; a macro of its name is found before it
+_CLOCK = (
+    "{% macro strftime_now(format) %}{{ format"
+    + "".join(f"|replace('{part}', '{text}')" for part, text in _PARTS.items())
+    + " }}{% endmacro %}\n"
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,7 @@ class CausalLM:
             last: the last layer that is run; the last of ``layers`` unless given.
 
         Raises:
-            ModelError: when the model's attention cannot be read, or its scores are not finite.
+            ModelError: when the model's attention cannot be read.
         """
         import torch
 
@@ -141,6 +157,8 @@ class CausalLM:
     def encode(self, texts: Sequence[str], *, special: bool = False) -> list[NDArray[np.int64]]:
         """Return the tokens of texts, each by itself, ``int64[n]``; nothing is added and nothing cut.
 
+        Texts are read as :func:`irkit.core.text.well_formed` gives them.
+
         Args:
             texts: any.
             special: whether the names of special tokens in a text (as in a template) are those tokens. In documents and
@@ -149,7 +167,7 @@ class CausalLM:
         if not texts:
             return []
         found = self.tokenizer(
-            list(texts),
+            [well_formed(text) for text in texts],
             add_special_tokens=False,
             split_special_tokens=not special,
             return_attention_mask=False,
@@ -157,13 +175,39 @@ class CausalLM:
         return [np.array(ids, np.int64) for ids in found["input_ids"]]
 
     def encode_places(self, text: str) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the tokens of a text, ``int64[n]``, and where each starts and ends in it, ``int64[n, 2]``, in characters."""
+        """Return the tokens of a text, ``int64[n]``, and where each starts and ends in it, ``int64[n, 2]``, in characters.
+
+        The text is read, and its characters are counted, as :func:`irkit.core.text.well_formed` gives it.
+        """
         found = self.tokenizer(
-            text, add_special_tokens=False, split_special_tokens=True, return_offsets_mapping=True
+            well_formed(text),
+            add_special_tokens=False,
+            split_special_tokens=True,
+            return_offsets_mapping=True,
         )
         return np.array(found["input_ids"], np.int64), np.array(found["offset_mapping"], np.int64).reshape(
             -1, 2
         )
+
+    def render(self, messages: Sequence[Mapping[str, str]], *, answer: bool = False) -> str:
+        """Return a chat as the model's template writes it, with special tokens by name.
+
+        It depends on nothing but template and messages: a template that asks for the date is told the same one every day, and its
+        default system turn, where it has one, is written.
+
+        Args:
+            messages: each with "role" and "content".
+            answer: whether it ends where the model's answer begins.
+        """
+        template = self.tokenizer.get_chat_template()
+        text = self.tokenizer.apply_chat_template(
+            [dict(message) for message in messages],
+            chat_template=_CLOCK + template if "strftime_now" in template else template,
+            tokenize=False,
+            add_generation_prompt=answer,
+            date_string=_DATE,
+        )
+        return str(text)
 
     def template(self) -> Template:
         """Return the model's chat template around one message of the user, as text with special tokens by name.
@@ -172,9 +216,7 @@ class CausalLM:
         """
         if not self.tokenizer.chat_template:
             return Template(self.tokenizer.bos_token or "", "")
-        message = [{"role": "user", "content": _MARK}]
-        text = str(self.tokenizer.apply_chat_template(message, tokenize=False, add_generation_prompt=True))
-        before, mark, after = text.partition(_MARK)
+        before, mark, after = self.render([{"role": "user", "content": _MARK}], answer=True).partition(_MARK)
         if not mark:
             raise ModelError.of(
                 "the chat template drops the message", where=self.name, hint="fetch the model again"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 from irkit.core.errors import ModelError
-from irkit.models.device import is_out_of_memory
+from irkit.models.lm.fitting import fitting
 from irkit.models.lm.segments import Read, Segments
 
 if TYPE_CHECKING:
@@ -62,32 +62,25 @@ def read_prompts(
     Raises:
         ModelError: when one prompt alone needs more memory than the device has.
     """
-    start = 0
-    while start < len(prompts):
-        stop, size = start + 1, len(prompts[start].segments.ids)
-        while model.device != "cpu" and stop < len(prompts):
-            size += len(prompts[stop].segments.ids)
-            if size > budget:
-                break
-            stop += 1
+    sizes = [len(prompt.segments.ids) for prompt in prompts]
+
+    def run(start: int, stop: int) -> list[C]:
         some = prompts[start:stop]
-        try:
-            yield from _read(model, some, [collector(prompt) for prompt in some], layers)
-        except RuntimeError as error:
-            if not is_out_of_memory(error):
-                raise
-            tokens = sum(len(prompt.segments.ids) for prompt in some)
-            if len(some) == 1:
-                raise ModelError.of(
-                    f"the device has too little memory for a prompt of {tokens} tokens",
-                    where=model.name,
-                    hint="take fewer or shorter documents (depth, window, words), a smaller dtype, or another device",
-                ) from error
-            budget = tokens // 2
-            if notes is not None:
-                notes["batch_tokens"] = f"{budget}: the device ran out of memory at {tokens}"
-            continue
-        start = stop
+        return _read(model, some, [collector(prompt) for prompt in some], layers)
+
+    def refuse(alone: int) -> ModelError:
+        return ModelError.of(
+            f"the device has too little memory for a prompt of {sizes[alone]} tokens",
+            where=model.name,
+            hint="take fewer or shorter documents (depth, window, words), a smaller dtype, or another device",
+        )
+
+    def halved(budget: int, start: int, stop: int) -> None:
+        if notes is not None:
+            failed = sum(sizes[start:stop])
+            notes["batch_tokens"] = f"{budget}: the device ran out of memory at {failed}"
+
+    yield from fitting(sizes, budget, run, refuse, share=model.device != "cpu", halved=halved)
 
 
 def _read(

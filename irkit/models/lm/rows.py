@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from irkit.core.errors import ModelError
-from irkit.models.lm.attention import NAME, Form
+from irkit.models.lm.plan import Form
 from irkit.models.lm.segments import Read, Segments
 
 if TYPE_CHECKING:
@@ -130,7 +130,6 @@ def hidden(segments: Segments, which: int, rows: tuple[int, int], window: int | 
     if segments.past:
         raise ModelError.of(
             "the model hides what is far before a token, which does not go with keys that are kept",
-            where=NAME,
             hint="take a model without sliding windows, or do not keep documents",
         )
     places = torch.from_numpy(segments.positions).to(device)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Literal, TypeAlias
 
-from irkit.models.lucene.jvm import java_class, java_text
+from irkit.core.text import well_formed
+from irkit.models.lucene.jvm import java_class
 
 AnalyzerName: TypeAlias = Literal[
     "porter", "krovetz", "snowball", "none", "whitespace",
@@ -34,7 +35,7 @@ def analyzer(name: AnalyzerName) -> Any:
 
 def analyze(by: Any, text: str) -> list[str]:
     """Return the terms into which a Lucene analyser cuts the text, in their order."""
-    terms = java_class("io.anserini.analysis.AnalyzerUtils").analyze(by, java_text(text))
+    terms = java_class("io.anserini.analysis.AnalyzerUtils").analyze(by, well_formed(text))
     return [terms.get(i) for i in range(terms.size())]
 
 

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from irkit.core.errors import DataError
+from irkit.core.text import well_formed
 from irkit.data.docstore import DocStore
 from irkit.models.lucene.analysis import AnalyzerName, analyzer
 from irkit.models.lucene.java import anserini_version
-from irkit.models.lucene.jvm import java_class, java_list, java_text, using_java
+from irkit.models.lucene.jvm import java_class, java_list, using_java
 from irkit.store import Build, Recipe
 
 FOLDER = "lucene"
@@ -157,7 +158,7 @@ class _Row:
             self._document.add(each)
 
     def filled(self, docno: str, text: str) -> Any:
-        docno = java_text(docno)
+        docno = well_formed(docno)
         raw = docno.encode("utf-8")
         if len(raw) > LONGEST_ID:
             hint = "give the document a shorter id"
@@ -168,7 +169,7 @@ class _Row:
             )
         self._id.setStringValue(docno)
         self._value.setBytesValue(self._bytes(raw))
-        self._text.setStringValue(java_text(text))
+        self._text.setStringValue(well_formed(text))
         return self._document
 
 

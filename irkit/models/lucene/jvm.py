@@ -79,15 +79,6 @@ def java_list(items: Iterable[Any]) -> Any:
     return result
 
 
-def java_text(text: str) -> str:
-    """Return the text as Java can take it: half of a surrogate pair becomes U+FFFD, as in Lucene."""
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return text
-
-
 def spread(function: Any, items: Sequence[Any], threads: int) -> list[bytes]:
     """Return the bytes of ``function(item)`` of every item, in order, computed by several threads.
 

@@ -10,10 +10,11 @@ import numpy as np
 
 from irkit.core.errors import StoreError
 from irkit.core.rankings import Rankings, offsets_of
+from irkit.core.text import well_formed
 from irkit.models.lucene.analysis import AnalyzerName, analyze, analyzer
 from irkit.models.lucene.hits import Search, decode
 from irkit.models.lucene.index import FIELD, FOLDER, directory
-from irkit.models.lucene.jvm import java_class, java_list, java_text, spread, using_java
+from irkit.models.lucene.jvm import java_class, java_list, spread, using_java
 from irkit.store import Artifact
 
 
@@ -84,7 +85,7 @@ class Searcher:
     def search(self, texts: Sequence[str], depth: int, *, threads: int = 1) -> Rankings:
         """Return the best ``depth`` documents for each text; one without a term of the index finds none."""
         with using_java(self._where):
-            return self._run(self._search.of_texts(depth), [java_text(text) for text in texts], threads)
+            return self._run(self._search.of_texts(depth), [well_formed(text) for text in texts], threads)
 
     def search_terms(
         self, queries: Sequence[Mapping[str, float]], depth: int, *, threads: int = 1
@@ -135,5 +136,5 @@ class Searcher:
             if not math.isfinite(weight) or weight < 0:
                 raise ValueError(f"the weight of the term {text!r} is {weight}")
             if weight > 0:
-                builder.add(boosted(of_term(term(FIELD, java_text(text))), float(weight)), should)
+                builder.add(boosted(of_term(term(FIELD, well_formed(text))), float(weight)), should)
         return builder.build()

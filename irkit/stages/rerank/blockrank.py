@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
@@ -18,6 +19,7 @@ from irkit.models.lm.heads import load_heads
 from irkit.models.lm.kept import KeptDocuments
 from irkit.models.lm.packing import Prompt, read_prompts
 from irkit.pipeline.context import Context
+from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION, Batch, Reranker
 from irkit.stages.rerank.blockrank_prompt import (
     FAR,
@@ -31,7 +33,7 @@ from irkit.stages.rerank.blockrank_prompt import (
 )
 from irkit.stages.rerank.blockrank_scores import Asked, Floats, Shares, groups
 from irkit.stages.rerank.depth import rerank
-from irkit.stages.rerank.language import LanguageModelOptions
+from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -53,7 +55,8 @@ class BlockRankState:
         start: the position of the question's first token; None for right behind the documents.
         first: block 0, where no query is in it.
         kept: computes, and keeps, documents without their query; None where a prompt is read in one piece.
-        notes: takes how many documents were cut.
+        notes: takes what was decided.
+        counts: takes how many documents were cut.
         cut: the kept documents that were cut.
     """
 
@@ -65,6 +68,7 @@ class BlockRankState:
     first: Ints | None
     kept: KeptDocuments | None
     notes: dict[str, Any]
+    counts: Counter[str]
     cut: set[Hashable] = field(default_factory=set)
 
 
@@ -74,7 +78,8 @@ class BlockRank(LanguageModelOptions, Reranker):
 
     Score of document d = mean over heads h and the signal tokens r ("[" and the token before it) of the sum over the tokens t of d
     of softmax_t(q_hr . k_ht / sqrt(head_dim)), the softmax over the tokens of all documents, at one layer. The scores of a list
-    sum to 1 and say nothing across lists. An empty document is read as its block without content, and has that block's score.
+    sum to 1 and say nothing across lists. An empty document is read as its block without content, and has that block's score. A
+    blank query leaves the order as it is.
 
     With ``stable_ids`` the scores do not depend on the order of the candidates, up to rounding in float32. Kept documents give the
     scores of computed ones: to the last bit on the CPU, up to the precision of ``dtype`` elsewhere.
@@ -87,7 +92,7 @@ class BlockRank(LanguageModelOptions, Reranker):
     what a document is to the model does not depend on the query, and can be kept."""
     layer: NonNegativeInt | None = None
     """The layer, from 0, whose attention is read; the model is left there. The last of the first 65 % unless given: 20 of 32."""
-    heads: str | tuple[str, ...] | None = None
+    heads: HeadsOption = None
     """Read these heads instead of all heads of a layer: a published list, a file of heads, or ``[layer-head, ...]``."""
     stable_ids: bool | None = None
     """The ID that the model reads belongs to the document and not to its place in the list. In layout ``released`` its place among
@@ -103,9 +108,10 @@ class BlockRank(LanguageModelOptions, Reranker):
     @model_validator(mode="after")
     def _fits(self) -> BlockRank:
         if self.cache_gb is not None and self.layout != "query-free":
-            raise ValueError(
+            message = (
                 "cache_gb: documents can be kept in layout query-free only; in this one they see the query"
             )
+            raise OptionError(message, "add layout: query-free, or leave cache_gb out")
         if self.heads is not None and self.layer is not None:
             raise ValueError("heads and layer: give one of them; the heads say their layers")
         return self
@@ -144,13 +150,15 @@ class BlockRank(LanguageModelOptions, Reranker):
                 layers=max(heads) + 1,
                 limit=int((self.cache_gb or 0) * 1e9),
                 budget=self.batch_tokens,
+                notes=context.notes,
             )
-        return BlockRankState(model, context.collection.docs, frame, heads, start, first, kept, context.notes)
+        docs, notes, counts = context.collection.docs, context.notes, context.counts
+        return BlockRankState(model, docs, frame, heads, start, first, kept, notes, counts)
 
     def _read_heads(self, model: CausalLM, context: Context) -> Mapping[int, tuple[int, ...]]:
         if self.heads is not None:
             found = load_heads(self._heads, context.workspace)
-            found.check(model.layers, model.heads, self.model)
+            self.check_heads(found, model, context)
             return found.by_layer
         layer = self.layer if self.layer is not None else max(round(0.65 * model.layers) - 1, 0)
         if layer >= model.layers:
@@ -162,23 +170,22 @@ class BlockRank(LanguageModelOptions, Reranker):
         """Score the first ``depth`` candidates of every query."""
         queries, rankings = batch.queries, batch.rankings
         top = rankings if self.depth is None else rankings.top(self.depth)
+        rows = [row for row, text in enumerate(queries.text) if text.strip() and len(top[row][0])]
         asked = [
-            self._ask(state, queries.text[row], top[row][0], f"query {queries.qid[row]}")
-            for row in range(len(queries))
-            if len(top[row][0])
+            self._ask(state, queries.text[row], top[row][0], f"query {queries.qid[row]}") for row in rows
         ]
-        scores = [
-            each.scores(*shares) for each, shares in zip(asked, self._shares(asked, state), strict=True)
-        ]
-        cut = sum(name in state.cut for each in asked for name in each.names)
-        state.notes["documents_cut"] = int(state.notes.get("documents_cut", 0)) + cut
-        ready = iter(scores)
-        return rerank(rankings, self.depth, lambda _query, _docs: next(ready))
+        scores = {
+            row: each.scores(*shares)
+            for row, each, shares in zip(rows, asked, self._shares(asked, state), strict=True)
+        }
+        state.counts["documents_cut"] += sum(name in state.cut for each in asked for name in each.names)
+        return rerank(rankings, self.depth, lambda query, _docs: scores.get(query))
 
     def explain(
         self, query: str, candidates: tuple[CodeArray, ScoreArray], state: BlockRankState, top: int
     ) -> list[Explanation]:
-        """Return the best documents of one query, best first, with the attention that each of their tokens gets.
+        """Return the best documents of one query, best first, with the attention that each of their tokens gets; nothing
+        for a blank query.
 
         Args:
             query: its text.
@@ -187,7 +194,7 @@ class BlockRank(LanguageModelOptions, Reranker):
             top: how many documents, at most.
         """
         codes = candidates[0] if self.depth is None else candidates[0][: self.depth]
-        if not len(codes):
+        if not query.strip() or not len(codes):
             return []
         asked = self._ask(state, query, codes, f"query {query!r}")
         ((weights, lengths),) = self._shares([asked], state)

@@ -71,7 +71,7 @@ class Frame:
             {"role": "assistant", "content": f"{_FINAL}{_ANSWER}{_SIGNAL}"},
         ]
         try:
-            text = str(tokenizer.apply_chat_template(messages, tokenize=False))
+            text = model.render(messages)
         except Exception as error:  # a template may raise what it likes
             raise _unfit(model, str(error)) from error
         before, question, rest = text.partition(_QUESTION)

@@ -56,9 +56,9 @@ def document_scores(scores: Floats, bounds: Bounds, *, outliers: bool = False) -
     Args:
         scores: ``float64[..., T]``, of tokens.
         bounds: as for :func:`inliers`. The score of an empty document is 0.
-        outliers: whether they count too.
+        outliers: whether they count too. What is not finite counts always, so that it shows.
     """
-    counted = scores if outliers else np.where(inliers(scores, bounds), scores, 0.0)
+    counted = scores if outliers else np.where(inliers(scores, bounds) | ~np.isfinite(scores), scores, 0.0)
     return _sums(counted, bounds), counted
 
 

@@ -6,7 +6,9 @@ from which documents are relevant. A head's value is the mean over some queries;
 * ``qrhead-ndcg`` (QRHead, arXiv 2506.09944, as its code does it for re-ranking): nDCG@10 of the list ranked by this head alone,
   on shuffled lists, by the calibrated scores of ICR: attention from the query less that from "N/A", without outliers.
 * ``qrhead-mass`` (QRHead, as the paper has it: QRscore of section 3): the attention on all relevant documents together, as it is,
-  a mean over the query's tokens. It prefers heads that look at documents at all.
+  a mean over the query's tokens. It prefers heads that look at documents at all. Neither of the authors' detectors does this: the
+  one for LongMemEval adds up the calibrated scores of the relevant documents, in lists that are not shuffled. The published lists
+  found so are called ``qrhead-mass-calibrated``; nothing here computes it.
 * ``core`` (CoRe, arXiv 2510.02219): exp(s+ / t) over the sum of exp(s / t) of the relevant document and those that are not
   relevant, of attention s as it is; here a mean over the relevant documents, each by itself, where the paper has one.
 """

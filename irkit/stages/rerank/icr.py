@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
 from irkit.core.errors import ModelError
 from irkit.core.explanation import Explanation
@@ -16,9 +18,10 @@ from irkit.core.rankings import CodeArray, Rankings, ScoreArray
 from irkit.data.docstore import DocStore
 from irkit.models.lm.heads import Heads, load_heads
 from irkit.pipeline.context import Context
+from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import Batch, Reranker
 from irkit.stages.rerank.depth import below, rerank
-from irkit.stages.rerank.language import LanguageModelOptions
+from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions
 from irkit.stages.rerank.permutation import windows
 
 if TYPE_CHECKING:
@@ -37,7 +40,7 @@ class IcrState:
         heads: by layer, those that are read; None for all.
         layers: that are read; None for all. The model is run up to the last of them.
         notes: takes what was decided.
-        cut: how many documents were shortened so far.
+        counts: takes how many documents were shortened.
     """
 
     model: CausalLM
@@ -45,7 +48,7 @@ class IcrState:
     heads: Mapping[int, tuple[int, ...]] | None
     layers: list[int] | None
     notes: dict[str, Any]
-    cut: int = 0
+    counts: Counter[str]
 
 
 @dataclass
@@ -97,6 +100,15 @@ class _List:
         return found
 
 
+def _two(value: Any) -> Any:
+    """Refuse what is no list of two, and say how to write it: two numbers that are there are meant."""
+    if value is None or (isinstance(value, list | tuple) and len(value) == 2):
+        return value
+    numbers = re.findall(r"[0-9]+", str(value)) or ["10", "13"]
+    message = "this must be a list of the first layer and the last"
+    raise OptionError(message, f"write [{numbers[0]}, {numbers[-1]}]")
+
+
 class Icr(LanguageModelOptions, Reranker):
     """In-context reranking (Chen, Gutierrez and Su, 2024, arXiv 2410.02642), with any causal language model and without decoding.
 
@@ -113,10 +125,10 @@ class Icr(LanguageModelOptions, Reranker):
     cache_version: ClassVar[int] = 1
     chunk: ClassVar[int] = 32
 
-    heads: str | tuple[str, ...] | None = None
+    heads: HeadsOption = None
     """The heads that are read, which also says the layers: a file of ``irkit heads detect``, the name of a published list, or a
     list such as ``[13-18, 8-11]`` (layer-head, from 0). All for null."""
-    layers: tuple[NonNegativeInt, NonNegativeInt] | None = None
+    layers: Annotated[tuple[NonNegativeInt, NonNegativeInt] | None, BeforeValidator(_two)] = None
     """First and last layer that are read, from 0 (Selective-ICR, arXiv 2602.22591). All for null."""
     instruction: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)] = "general"
     """Before the query: the paper's two, ``qa`` for questions and ``general``, or a text of your own."""
@@ -139,7 +151,10 @@ class Icr(LanguageModelOptions, Reranker):
         if self.layers is not None and self.layers[0] > self.layers[1]:
             message = f"layers: the first, {self.layers[0]}, lies behind the last, {self.layers[1]}"
             raise ValueError(message)
-        if self.stride is not None and (self.window is None or self.stride >= self.window):
+        if self.stride is not None and self.window is None:
+            hint = f"give window too, such as {{window: {2 * self.stride}, stride: {self.stride}}}, or leave stride out"
+            raise OptionError("stride needs window: without it, all candidates are read at once", hint)
+        if self.stride is not None and self.window is not None and self.stride >= self.window:
             message = "windows must overlap: take a stride smaller than the window, or leave it out"
             raise ValueError(message)
         return self
@@ -159,9 +174,8 @@ class Icr(LanguageModelOptions, Reranker):
         model = self.load_model(context)
         layers = None
         if heads is not None:
-            heads.check(model.layers, model.heads, model.name)
+            self.check_heads(heads, model, context)
             layers = list(heads.by_layer)
-            context.notes["heads"] = f"{len(heads)} in {len(layers)} of {model.layers} layers"
         elif self.layers is not None:
             if self.layers[1] >= model.layers:
                 raise ModelError.of(
@@ -170,9 +184,8 @@ class Icr(LanguageModelOptions, Reranker):
                     hint=f"end layers at {model.layers - 1} at most",
                 )
             layers = list(range(self.layers[0], self.layers[1] + 1))
-        return IcrState(
-            model, context.collection.docs, None if heads is None else heads.by_layer, layers, context.notes
-        )
+        by_layer = None if heads is None else heads.by_layer
+        return IcrState(model, context.collection.docs, by_layer, layers, context.notes, context.counts)
 
     def _heads(self, context: Context) -> Heads | None:
         return None if self.heads is None else load_heads(self.heads, context.workspace)
@@ -212,7 +225,7 @@ class Icr(LanguageModelOptions, Reranker):
         """
         whole = self._list("icr, this query", query, candidates[0][: self.depth])
         whole.parts = {}
-        self._score([whole], state)
+        self._score([whole], replace(state, counts=Counter()))
         if whole.result() is None:
             return []
         found = []
@@ -279,6 +292,5 @@ class Icr(LanguageModelOptions, Reranker):
             calibrate=self.calibrate,
             where=of.name,
         )
-        state.cut += prompt.cut
-        state.notes["documents_cut"] = state.cut
+        state.counts["documents_cut"] += prompt.cut
         return prompt

@@ -4,9 +4,11 @@
 
     {prefix} Here are some paragraphs:{SEP}[1] {document}{SEP}[2] {document}...{SEP}{instruction}{SEP}Query: {query}{suffix}
 
-Prefix and suffix are those of the model's chat template. Every part is tokenised once, behind a full stop and with the separator
-before it, and the full stop's token is dropped: so its tokens are those that it has in the whole prompt, for byte-level and
-sentence-piece tokenisers alike, its span is exact, and the work grows with the length of the prompt and not with its square.
+Prefix and suffix are those of the model's chat template, with the system turn that it writes by default, where it has one. The
+blank behind the prefix is left out where that ends in white space, as the paper's own prefixes do not. Every part is tokenised
+once, behind a full stop and with the separator before it, and the full stop's token is dropped: so its tokens are those that it has
+in the whole prompt, for byte-level and sentence-piece tokenisers alike, its span is exact, and the work grows with the length of
+the prompt and not with its square.
 
 Three segments share one forward pass: template and documents; the query; and "N/A", which sees the same documents from the same
 positions.
@@ -22,12 +24,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
+from irkit.core.text import well_formed
 from irkit.models.lm.model import CausalLM
 from irkit.models.lm.packing import Prompt
 from irkit.models.lm.segments import Ints, Read, Segments
 from irkit.stages.rerank.language import shortened
 
-INTRODUCTION = " Here are some paragraphs:"
+INTRODUCTION = "Here are some paragraphs:"
 INSTRUCTIONS = {
     "qa": "Please answer the following question based on the information in the paragraphs above.",
     "general": "Please find information that are relevant to the following query in the paragraphs above.",
@@ -120,14 +123,17 @@ def make_prompt(
         ModelError: when the model has too few positions for the query and 8 tokens of each document.
     """
     template, between = model.template(), separator(model)
-    texts = [f"[{number}] {clean(passage).strip()}".rstrip() for number, passage in enumerate(passages, 1)]
+    texts = [
+        f"[{number}] {well_formed(passage).strip()}".rstrip() for number, passage in enumerate(passages, 1)
+    ]
     late = INSTRUCTIONS.get(instruction, instruction)
-    asked = [clean(query).strip()] + [NOTHING] * calibrate
+    asked = [well_formed(query).strip()] + [NOTHING] * calibrate
     questions = [f"{late}{between}Query: {text}" for text in asked]
     parts = _encode(model, [*texts, *questions], between)
     documents, tails = parts[: len(texts)], parts[len(texts) :]
     (suffix,) = _encode(model, [template.suffix], special=True)
-    (start,) = model.encode([template.prefix + INTRODUCTION], special=True)
+    blank = " " if template.prefix.rstrip() == template.prefix else ""
+    (start,) = model.encode([template.prefix + blank + INTRODUCTION], special=True)
     # the instruction's separator is the same before every query, and belongs to what both see
     fixed = len(start) + max(map(len, tails)) + len(suffix.ids)
     kept, cut = _fitted(model, texts, documents, fixed, where)
@@ -181,15 +187,6 @@ def separator(model: CausalLM) -> str:
     """
     ids, ends = _raw(model, [_STOP + "\n\n"], special=False)[0]
     return "\n\n" if len(ids) > 1 and len(_STOP) in ends else " \n\n"
-
-
-def clean(text: str) -> str:
-    """Return a text that tokenisers can read: halves of surrogate pairs, which no UTF-8 text has, become U+FFFD."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
 
 
 def _encode(model: CausalLM, texts: Sequence[str], before: str = "", *, special: bool = False) -> list[_Part]:

@@ -15,21 +15,44 @@ from irkit.data.docstore import DocStore
 from irkit.models.device import use_threads
 from irkit.models.resolve import identify, resolve
 from irkit.pipeline.context import Context
+from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION
 from irkit.stages.encoding import libraries
 
 if TYPE_CHECKING:
+    from irkit.models.lm.heads import Heads
     from irkit.models.lm.model import CausalLM
 
 
 def _seed(value: Any) -> Any:
     """Read ``true`` as the seed 0 and ``false`` as none."""
-    return (0 if value else None) if isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return 0 if value else None
+    if value is None or isinstance(value, int):
+        return value
+    raise OptionError("this is no seed", "write true, or a seed such as 7")
+
+
+def _number(value: Any) -> Any:
+    """Refuse ``true``, which pydantic would read as 1."""
+    if isinstance(value, bool):
+        raise OptionError("this says of how many queries", "write a number, such as 3; 0 for none")
+    return value
+
+
+def _heads(value: Any) -> Any:
+    """Refuse what is no text and no list of texts at one go: pydantic would tell what is wrong for either."""
+    texts = isinstance(value, list | tuple) and all(isinstance(each, str) for each in value)
+    if value is None or isinstance(value, str) or texts:
+        return value
+    message = "this must be layer-head, each of a list, or the name of a list or file"
+    raise OptionError(message, "write layer-head, e.g. [11-0, 13-4]")
 
 
 Seed = Annotated[
     NonNegativeInt | None, BeforeValidator(_seed, json_schema_input_type=bool | NonNegativeInt | None)
 ]
+HeadsOption = Annotated[str | tuple[str, ...] | None, BeforeValidator(_heads)]
 
 
 class ModelOptions(BaseModel):
@@ -125,8 +148,23 @@ class ModelOptions(BaseModel):
 class LanguageModelOptions(ModelOptions):
     """The options of a reranker that reads a language model's attention, and so can show what it looked at."""
 
-    explanations: NonNegativeInt = Field(default=0, le=100, json_schema_extra=dict(EXECUTION))
+    explanations: Annotated[NonNegativeInt, BeforeValidator(_number)] = Field(
+        default=0, le=100, json_schema_extra=dict(EXECUTION)
+    )
     """Show in the report, for the collection's first so many queries, the best three documents with what the model looked at."""
+
+    def check_heads(self, heads: Heads, model: CausalLM, context: Context) -> None:
+        """Make sure that heads can be those of the model that was loaded, and note how many they are and what is odd about them.
+
+        Raises:
+            ModelError: when they cannot.
+        """
+        identity = None if heads.model_fingerprint is None else identify(self.model, context.workspace)
+        heads.check(model.layers, model.heads, model.name, identity)
+        source, used = str(context.notes.get("model", "")), context.collection
+        told = heads.doubts(model.name, source, used.name, used.fingerprint)
+        count = f"{len(heads)} in {len(heads.by_layer)} of {model.layers} layers"
+        context.notes["heads"] = "; ".join([count, *told])
 
 
 def shortened(tokens: Sequence[NDArray[np.int64]], room: int) -> tuple[list[NDArray[np.int64]], int]:

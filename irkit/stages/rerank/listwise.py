@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -38,13 +39,12 @@ LEAST = 8
 
 @dataclass
 class ListwiseState:
-    """What ``prepare`` opens: the model, the documents' texts, and the counts of what the model wrote."""
+    """What ``prepare`` opens: the model, the documents' texts, and what takes decisions and counts."""
 
     model: CausalLM
     docs: DocStore
     notes: dict[str, Any]
-    outputs: Outputs = field(default_factory=Outputs)
-    cut: int = 0
+    counts: Counter[str]
 
     @cached_property
     def template(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -80,6 +80,14 @@ class _Sorting:
         start, stop = self.ahead.pop(0)
         self.order[start:stop] = [self.order[start + place] for place in answer.order]
 
+    def scores(self) -> ScoreArray | None:
+        """Return 1 / rank of each document, ``float32[n]`` by place; None for a blank query, which says nothing of any document."""
+        if not self.query.strip():
+            return None
+        scores = np.empty(len(self.order), np.float32)
+        scores[self.order] = 1 / np.arange(1, len(self.order) + 1)
+        return scores
+
 
 class Listwise(ModelOptions, Reranker):
     """Have a language model write down the order of a window of candidates, and slide the window from the back of the list to its
@@ -87,7 +95,8 @@ class Listwise(ModelOptions, Reranker):
 
     Decoding is greedy. What the model writes is mended as RankGPT does it, and counted: see
     :mod:`irkit.stages.rerank.permutation`. As the model gives an order and no scores, the document at rank r of the final order
-    gets the score 1 / r. Identifiers such as [3] in queries and documents become (3).
+    gets the score 1 / r. Identifiers such as [3] in queries and documents become (3). A blank query leaves the order, and
+    the scores, as they are.
 
     On accelerators, windows of several queries share a call: see :func:`irkit.models.lm.generation.generate`.
     """
@@ -117,9 +126,8 @@ class Listwise(ModelOptions, Reranker):
         Raises:
             ModelError: when there is no such model, or it cannot be loaded.
         """
-        return ListwiseState(
-            self.load_model(context, attention="sdpa"), context.collection.docs, context.notes
-        )
+        model = self.load_model(context, attention="sdpa")
+        return ListwiseState(model, context.collection.docs, context.notes, context.counts)
 
     def run(self, batch: Batch, state: ListwiseState) -> Rankings:
         """Sort the first ``depth`` candidates of every query.
@@ -135,11 +143,11 @@ class Listwise(ModelOptions, Reranker):
         # the windows of one query wait for each other, those of different queries do not
         while under_way := [sorting for sorting in sortings if sorting.ahead]:
             self._advance(under_way, state)
-        return rerank(batch.rankings, self.depth, lambda query, _docs: _scores(sortings[query].order))
+        return rerank(batch.rankings, self.depth, lambda query, _docs: sortings[query].scores())
 
     def _sorting(self, qid: str, query: str, docs: CodeArray, state: ListwiseState) -> _Sorting:
         passages = [f" {unmarked(text)}" if text else "" for text in self.passages(state.docs, docs)]
-        ahead = windows(len(docs), self.window, self.stride) if len(docs) > 1 else []
+        ahead = windows(len(docs), self.window, self.stride) if len(docs) > 1 and query.strip() else []
         order = self.given(len(docs), query).tolist()
         return _Sorting(qid, unmarked(query), state.model.encode(passages) if ahead else [], order, ahead)
 
@@ -151,12 +159,12 @@ class Listwise(ModelOptions, Reranker):
         limits = [state.limit(size) for size in sizes]
         prompts = [self._prompt(each, limit, state) for each, limit in zip(sortings, limits, strict=True)]
         texts = generate(state.model, prompts, limits, budget=self.batch_tokens, notes=state.notes)
+        outputs = Outputs()
         for sorting, size, text in zip(sortings, sizes, texts, strict=True):
             answer = parse(text, size)
-            state.outputs.add(answer)
+            outputs.add(answer)
             sorting.settle(answer)
-        state.notes["outputs"] = dict(state.outputs.counts)
-        state.notes["documents_cut"] = state.cut
+        state.counts.update({f"outputs/{kind}": count for kind, count in outputs.counts.items()})
 
     def _prompt(self, sorting: _Sorting, limit: int, state: ListwiseState) -> NDArray[np.int64]:
         """Return the tokens of the next window's prompt, ``int64[n]``: documents are cut to what the model's positions leave."""
@@ -183,13 +191,6 @@ class Listwise(ModelOptions, Reranker):
                     hint="take a smaller window, a shorter query, or a model with more positions",
                 )
             texts, cut = shortened(texts, room)
-            state.cut += cut
+            state.counts["documents_cut"] += cut
         parts = [part for pair in zip(markers, texts, strict=True) for part in pair]
         return np.concatenate([prefix, before, *parts, behind, suffix]).astype(np.int64, copy=False)
-
-
-def _scores(order: list[int]) -> ScoreArray:
-    """Return 1 / rank of each document, ``float32[n]``, of the documents' places in their final order."""
-    scores = np.empty(len(order), np.float32)
-    scores[order] = 1 / np.arange(1, len(order) + 1)
-    return scores

@@ -1,8 +1,9 @@
 """The permutations that a language model writes: how they are asked for, read, mended and counted.
 
 The prompt is RankLLM's form of RankGPT's (Sun et al., 2023, "Is ChatGPT Good at Search?", arXiv 2304.09542): one message of the
-user, with the query before and behind the numbered passages. An answer is read as RankGPT reads it: its numbers in their
-order, of which the first mention counts; passages that are not mentioned follow in the order in which they were given.
+user, with the query before and behind the numbered passages. RankLLM's message of the system before it ("You are RankLLM, ...")
+is left out: not every template takes one. An answer is read as RankGPT reads it: its numbers in their order, of which the first
+mention counts; passages that are not mentioned follow in the order in which they were given.
 """
 
 from __future__ import annotations

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import toys
 from tiny_lm import open_tiny, tiny_lm
 
-from irkit.api.heads import Detection, candidates, detect_heads, split_of
+from irkit.api.heads import Detection, _lists, candidates, detect_heads, split_of
 from irkit.api.workspace import Workspace
 from irkit.core.errors import ConfigError, DataError, ModelError
 from irkit.data.collection import EvalPolicy
 from irkit.data.spec import LocalSpec
-from irkit.models.lm.heads import Heads, read_heads
-from irkit.pipeline.context import Runtime
+from irkit.models.lm.heads import read_heads
+from irkit.pipeline.context import Context, Runtime
 from irkit.stages.rerank.head_selection import METHODS, Criterion
 from irkit.stages.rerank.icr_prompt import make_prompt
 from irkit.stages.rerank.language import LanguageModelOptions
@@ -78,6 +79,7 @@ def test_attention_is_that_of_transformers(lm: Path, place: Workspace) -> None:
         place.searcher(toys.toy(k=4), opened)(opened.queries.take([row]))[0][0],
         *map(np.asarray, opened.qrels[row]),
         4,
+        add=True,
     )
     eager = open_tiny(lm, attention="eager").model.base_model
     got = dict(zip(found.pairs, found.scores, strict=True))
@@ -167,17 +169,36 @@ def codes(*given: int) -> np.ndarray:
     return np.array(given, np.int32)
 
 
-def test_missed_relevant_documents_take_the_last_places_up_to_half() -> None:
-    gains = np.array([1, 2, 0, 1])  # of 1, 7, 8, 9
-    found, worth = candidates(codes(3, 8, 1, 4, 5), codes(1, 7, 8, 9), gains, 5)
-    # half of 5 is 2: 1 is there, 7 is the best that is not, and takes the place of 5
-    assert found.tolist() == [3, 8, 1, 4, 7]
-    assert worth.tolist() == [0, 0, 1, 0, 2]
-    found, worth = candidates(codes(3, 8, 1, 4, 5), codes(1, 7, 8, 9), gains, 6)
-    assert found.tolist() == [3, 8, 1, 4, 7, 9]  # and 9, of gain 1, for half of 6 is 3: 5 makes room
-    assert candidates(codes(1, 7, 9), codes(1, 7, 8, 9), gains, 3)[0].tolist() == [1, 7, 9]
-    assert candidates(codes(3, 4, 5, 6), codes(3), np.array([1]), 2)[0].tolist() == [3, 4]
-    assert candidates(codes(), codes(3), np.array([1]), 2)[0].tolist() == [3]
+def test_a_missed_relevant_document_is_added_to_a_list_without_one() -> None:
+    gains = np.array([1, 2, 0, 2])  # of 1, 7, 8, 9
+    judged = codes(1, 7, 8, 9)
+
+    def made(found: np.ndarray, depth: int, add: bool = True) -> tuple[list[int], list[int]]:
+        docs, worth = candidates(found, judged, gains, depth, add=add)
+        assert docs.dtype == np.int32
+        return docs.tolist(), worth.tolist()
+
+    assert made(codes(3, 8, 1, 4, 5), 5) == ([3, 8, 1, 4, 5], [0, 0, 1, 0, 0])  # there is one: none is added
+    assert made(codes(3, 8, 1, 4, 5), 2) == (
+        [3, 7],
+        [0, 2],
+    )  # the best that is not in it takes the last place
+    assert made(codes(3, 8), 6) == ([3, 8, 7], [0, 0, 2])
+    assert made(codes(), 2) == ([7], [2])
+    assert made(codes(3, 8, 1, 4, 5), 2, add=False) == ([3, 8], [0, 0])
+    assert candidates(codes(3), codes(3), np.array([0]), 2, add=True)[0].tolist() == [3]
+
+
+def test_queries_without_a_relevant_document_are_left_out_when_none_is_added(
+    lm: Path, place: Workspace
+) -> None:
+    with_it, without = (
+        detect_heads(DATA, place, how(lm, depth=2, add_relevant=add)).detection for add in (True, False)
+    )
+    assert (with_it["add_relevant"], without["add_relevant"]) == (True, False)
+    assert with_it["relevant_added"] == with_it["queries"] - without["queries"] > 0
+    assert without["relevant_added"] == 0
+    assert set(without["qids"]) < set(with_it["qids"])
 
 
 def test_the_split_is_taken_from_where_it_is_written() -> None:
@@ -189,11 +210,44 @@ def test_the_split_is_taken_from_where_it_is_written() -> None:
     assert split_of("cranfield") is None
 
 
-def test_interrupted_work_leaves_nothing(lm: Path, place: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object, **__: object) -> Heads:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("method", METHODS)
+def test_attention_that_is_not_finite_is_refused(
+    lm: Path, place: Workspace, monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    import torch
 
-    monkeypatch.setattr(Criterion, "__call__", stop)
-    with pytest.raises(KeyboardInterrupt):
-        detect_heads(DATA, place, how(lm))
-    assert not list(place.root.rglob("*heads*"))
+    load = LanguageModelOptions.load_model
+
+    def broken(self: LanguageModelOptions, context: Context, attention: str = "irkit") -> Any:
+        model = load(self, context, attention)
+        with torch.no_grad():
+            next(model.model.parameters()).fill_(torch.nan)
+        return model
+
+    monkeypatch.setattr(LanguageModelOptions, "load_model", broken)
+    with pytest.raises(ModelError, match="query 'q1': the attention is not finite"):
+        detect_heads(DATA, place, how(lm, method))
+
+
+def test_documents_that_were_cut_are_counted(place: Workspace, tmp_path: Path) -> None:
+    small = tiny_lm(tmp_path / "small", layers=1, max_position_embeddings=500)
+    docs = {**toys.DOCS, "d1": "a b " * 2000, "d2": "a b " * 3000}
+    toys.write_beir(place.root / "data", docs, {"q1": "a b", "q3": "e"})
+    model = LanguageModelOptions(model=str(small), dtype="float32", words=None)
+    detection = Detection(model=model, depth=4, first_stage=toys.toy(k=4), top=1, queries=99)
+    found = detect_heads(DATA, place, detection).detection
+    assert (found["queries"], found["documents_cut"]) == (2, 2 + 1)
+
+
+def test_every_querys_list_has_an_order_of_its_own(lm: Path, place: Workspace) -> None:
+    texts = {f"q{number}": "a b" + " " * number + " e" for number in range(8)}  # the same words
+    toys.write_beir(place.root / "data", queries=texts)
+    lists = _lists(place.open(DATA), place, how(lm))
+    assert len({tuple(sorted(each.docs.tolist())) for each in lists}) == 1
+    assert len({tuple(each.docs.tolist()) for each in lists}) > 3
+
+
+def test_the_instruction_is_read_as_icr_reads_it() -> None:
+    assert Detection(instruction=" qa\n").instruction == "qa"
+    with pytest.raises(ConfigError, match="instruction: it is blank"):
+        Detection(instruction=" \n")

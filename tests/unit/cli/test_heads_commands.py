@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 import toys
+from ruamel.yaml import YAML
 from tiny_lm import tiny_lm
 
 from irkit.models.lm.heads import published, read_heads
+from irkit.stages.rerank.icr import Icr
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
 Irkit = Callable[..., Any]
@@ -43,7 +45,7 @@ def test_heads_are_found_and_written(detect: Irkit, lm: Path) -> None:
     assert heads.names()[0] in ended.out
     assert f"3 heads by core: {heads.names()[0]} {heads.scores[0]:.4f}" in ended.out
     assert "data/test, " in ended.out and "judge them on others" in ended.out
-    assert f"icr: {{model: {lm}, heads: heads.json}}" in ended.out
+    assert f"icr: {{model: {lm}, heads: heads.json, dtype: float32}}" in ended.out
     found = json.loads(Path("heads.json").read_text(encoding="utf-8"))
     assert found["detection"]["options"] == {"temperature": 0.1}
     assert {key: found["detection"][key] for key in ("collection", "split", "seed", "depth")} == {
@@ -54,13 +56,34 @@ def test_heads_are_found_and_written(detect: Irkit, lm: Path) -> None:
     assert len(found["model"]["fingerprint"]) == 64
 
 
+def test_lists_may_stay_as_they_were_found(detect: Irkit) -> None:
+    for word, added in (("--no-add-relevant", False), ("--add-relevant", True)):
+        assert detect("data", "--split", "test", word).code == 0
+        assert read_heads(Path("heads.json")).detection["add_relevant"] is added
+
+
 def test_the_path_to_write_into_an_experiment_starts_from_the_workspace(detect: Irkit, lm: Path) -> None:
     toys.write_beir(Path("there") / "data")
     words = ("--split", "test", "--workspace", "there")
     assert (
-        f"icr: {{model: {lm}, heads: mine/h.json}}" in detect("data", *words, output="there/mine/h.json").out
+        f"icr: {{model: {lm}, heads: mine/h.json, dtype: float32}}"
+        in detect("data", *words, output="there/mine/h.json").out
     )
-    assert f"heads: {Path('h.json').absolute()}}}" in detect("data", *words, output="h.json").out
+    assert f"heads: {Path('h.json').absolute()}, dtype" in detect("data", *words, output="h.json").out
+
+
+def test_the_line_to_use_has_the_options_that_the_heads_were_found_with(detect: Irkit, lm: Path) -> None:
+    given = ("--instruction", "Find: it", "--rows", "query", "--words", 50, "--trust-remote-code")
+    out = detect("data", "--split", "test", *given).out
+    line = out.partition("use them with: ")[2]
+    options = YAML(typ="safe").load(line)["icr"]
+    assert options == {
+        "model": str(lm), "heads": "heads.json", "instruction": "Find: it", "rows": "query", "words": 50,
+        "dtype": "float32", "trust_remote_code": True,
+    }  # fmt: skip
+    Icr(**options)
+    plain = detect("data", "--split", "test", "--dtype", "bfloat16").out
+    assert f"icr: {{model: {lm}, heads: heads.json}}" in plain
 
 
 def test_the_split_has_to_be_said(detect: Irkit) -> None:
@@ -87,6 +110,7 @@ def test_the_split_has_to_be_said(detect: Irkit) -> None:
         (("--method", "core", "--temperature", 0), "the temperature must be above 0"),
         (("--first-stage", "bn25"), "bn25"),
         (("--first-stage", "toy-rerank"), "--first-stage toy-rerank: a reranker is no first stage"),
+        (("--instruction", " "), "instruction: it is blank"),
         (("--top", 17), "17 heads cannot be taken of the model's 16"),
         (("--model", "./nowhere"), "there is no such folder"),
         (("--depth", 1), "--depth"),
@@ -120,7 +144,9 @@ def test_interrupted_work_leaves_the_old_file(detect: Irkit, monkeypatch: pytest
     Path("heads.json").write_text("old")
     monkeypatch.setattr(Criterion, "__call__", stop)
     ended = detect("data", "--split", "test")
-    assert ended.code not in (0, 1, 2)
+    assert ended.code == 130
+    assert ended.err.count("interrupted") == 1
+    assert "no heads are kept" in ended.err and "what was finished" not in ended.err
     assert Path("heads.json").read_text() == "old"
     assert not [path for path in Path().iterdir() if "partial" in path.name]
 
@@ -139,3 +165,12 @@ def test_published_lists_are_shown(irkit: Irkit) -> None:
     ended = irkit("heads", "show", "nothing")
     assert (ended.code, ended.out) == (2, "")
     assert "no list of heads" in ended.err
+
+
+def test_a_narrow_terminal_cuts_nothing(irkit: Irkit, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    listed = irkit("heads", "list").out
+    assert "\N{HORIZONTAL ELLIPSIS}" not in listed
+    assert max(map(len, listed.splitlines()[:-1])) <= 80
+    for heads in published().values():
+        assert set(heads.model) <= set(listed)

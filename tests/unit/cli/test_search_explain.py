@@ -6,13 +6,16 @@ import io
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import toys
 from rich.console import Console
+from rich.text import Text
 
-from irkit.cli.highlight import highlighted, legend
+from irkit.cli.highlight import greatest_weight, highlighted, legend
 from irkit.core.explanation import Explanation
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
@@ -66,7 +69,7 @@ def test_documents_cannot_steer_the_terminal(irkit: Irkit, experiment: Path) -> 
 def rendered(explanation: Explanation, colours: str | None) -> str:
     console = Console(width=200, force_terminal=True, color_system=colours, highlight=False)  # type: ignore[arg-type]
     with console.capture() as capture:
-        console.print(highlighted(explanation))
+        console.print(highlighted(explanation, 0.5))
     return capture.get().rstrip("\n")
 
 
@@ -74,12 +77,13 @@ SEEN = Explanation(0, 0.9, ("\n green", " te", "a\n\n", " is ", "bad", " "), (0.
 
 
 def test_the_text_is_that_of_the_pieces_on_one_line() -> None:
-    assert highlighted(SEEN).plain == "green tea is bad"
-    assert highlighted(Explanation(0, 0.0, (), ())).plain == ""
+    assert highlighted(SEEN, 0.5).plain == "green tea is bad"
+    assert highlighted(Explanation(0, 0.0, (), ()), 0.0).plain == ""
+    assert highlighted(Explanation(0, 0.0, ("tea",), (0.0,)), 0.0).plain == "tea"
 
 
 def test_the_stronger_the_weight_the_stronger_the_colour() -> None:
-    line = highlighted(SEEN)
+    line = highlighted(SEEN, 0.5)
     spans = {line.plain[span.start : span.end].strip(): str(span.style) for span in line.spans}
     assert set(spans) == {"green", "te", "a", "bad"}
     assert spans["te"].startswith("bold black on rgb(255,200,0)")
@@ -94,3 +98,25 @@ def test_without_colours_the_legend_tells() -> None:
     assert rendered(SEEN, None).replace("\x1b[1m", "").replace("\x1b[0m", "") == "green tea is bad"
     assert legend(SEEN).plain == "looked at: tea 1.0000, bad -0.2000, green 0.1000; 0.9000 in all"
     assert legend(Explanation(0, 0.0, (), ())).plain == "looked at: nothing; 0.0000 in all"
+
+
+def test_the_hits_of_a_query_share_a_scale(
+    irkit: Irkit, experiment: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strong = Explanation(0, 0.0, ("a", "b"), (0.25, -1.0))
+    assert greatest_weight([SEEN, strong]) == 1.0
+    assert greatest_weight([]) == 0.0
+    explain, scales = toys.Look.explain, []
+
+    def stronger_and_stronger(*args: Any) -> list[Explanation]:
+        found = enumerate(explain(*args), start=1)
+        return [replace(each, weights=tuple(rank * w for w in each.weights)) for rank, each in found]
+
+    def seen(explanation: Explanation, greatest: float) -> Text:
+        scales.append((greatest_weight([explanation]), greatest))
+        return highlighted(explanation, greatest)
+
+    monkeypatch.setattr(toys.Look, "explain", stronger_and_stronger)
+    monkeypatch.setattr("irkit.cli.search.highlighted", seen)
+    irkit("search", experiment, "c", "d", "-k", "3", "--explain", *LOOK)
+    assert scales == [(1.0, 3.0), (2.0, 3.0), (3.0, 3.0)]

@@ -30,7 +30,7 @@ expected: {look: {map: 0.5}, look (shuffled): {map: 0.25}}
 def test_the_control_stands_behind_its_pipeline() -> None:
     experiment = read(TEXT)
     assert list(experiment.pipelines) == ["plain", "look", "look (shuffled)", "last"]
-    expected = toy(k=5) >> make_stage("toy-look", shuffle=7, explanations=2)
+    expected = toy(k=5) >> make_stage("toy-look", shuffle=7)
     assert experiment.pipelines["look (shuffled)"] == expected
     assert experiment.pipelines["look"] == toy(k=5) >> make_stage("toy-look", order_control=7, explanations=2)
     assert experiment.controls == {"look (shuffled)": "look"}
@@ -114,3 +114,13 @@ def test_the_schema_admits_what_is_read() -> None:
 
     kinds = {each["type"] for each in Listwise.model_json_schema()["properties"]["order_control"]["anyOf"]}
     assert kinds == {"boolean", "integer", "null"}
+
+
+def test_what_the_control_looked_at_is_not_shown() -> None:
+    explained = make_stage("toy-look", explanations=2)
+    asking = make_stage("toy-look", order_control=3, explanations=2)
+    pipeline = fuse(toy() >> explained, toy() >> asking) >> explained
+    found = shuffled(pipeline)
+    plain = make_stage("toy-look")
+    assert found == fuse(toy() >> plain, toy() >> make_stage("toy-look", shuffle=3)) >> plain
+    assert shuffled(fuse(toy() >> explained, toy()) >> explained) is None

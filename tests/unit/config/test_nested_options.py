@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from irkit.config.experiment import read_experiment
 from irkit.config.yaml import parse_yaml
 from irkit.core.errors import ConfigError
+from irkit.pipeline.options import OptionError, option_faults
 from irkit.pipeline.registry import make_stage
 
 HEAD = """\
@@ -179,4 +183,64 @@ def test_mistakes_in_python_are_told_like_those_in_yaml() -> None:
             "unknown option 'prune'",
             "that is an option of tokens: tokens: {prune: attention}",
         ),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("step", "message", "hint"),
+    [
+        ("icr: {layers: 10-13}", "layers: .*the first layer and the last, not '10-13'", "write [10, 13]"),
+        ("icr: {layers: 12}", "layers: .*, not 12", "write [12, 12]"),
+        ("icr: {layers: [4, 5, 6]}", "layers: ", "write [4, 6]"),
+        ("icr: {layers: middle}", "layers: ", "write [10, 13]"),
+        ("icr: {order_control: yes}", "order_control: this is no seed, not 'yes'", "write true, or a seed"),
+        ("listwise: {order_control: x}", "order_control: this is no seed, not 'x'", "write true, or a seed"),
+        ("icr: {heads: [13-4, 11.0]}", "heads: this must be layer-head, ", "layer-head, e.g. [11-0, "),
+        ("blockrank: {heads: 3}", "heads: this must be layer-head, .*, not 3", "layer-head, e.g. [11-0, "),
+        ("icr: {explanations: true}", "explanations: .* how many queries, not True", "write a number"),
+        ("blockrank: {explanations: false}", "explanations: .*, not False", "write a number, such as 3; 0"),
+        ("icr: {stride: 5}", "stride needs window", "give window too, such as {window: 10, stride: 5}"),
+        ("blockrank: {cache_gb: 8}", "cache_gb: .* in layout query-free only", "add layout: query-free"),
+    ],
+)
+def test_a_stage_that_knows_the_remedy_says_it(step: str, message: str, hint: str) -> None:
+    ((_, told_message, told_hint),) = told(f"    - {step}\n")
+    assert re.match(message, told_message)
+    assert told_hint.startswith(hint) or f"write {hint}" in told_hint
+
+
+def test_what_those_options_may_be_is_read_as_before() -> None:
+    icr = make_stage("icr", layers=[10, 13], order_control=7, explanations=2, window=10, stride=5)
+    assert icr.model_dump(include={"layers", "order_control", "explanations", "stride"}) == {
+        "layers": (10, 13),
+        "order_control": 7,
+        "explanations": 2,
+        "stride": 5,
+    }
+    for heads in (["13-4", "11-0"], ("13-4", "11-0"), "mine.json", None):
+        expected = tuple(heads) if isinstance(heads, list) else heads
+        assert make_stage("blockrank", heads=heads).model_dump()["heads"] == expected
+    schema = type(icr).model_json_schema()["properties"]
+    assert [each["type"] for each in schema["heads"]["anyOf"]] == ["string", "array", "null"]
+    assert [each["type"] for each in schema["layers"]["anyOf"]] == ["array", "null"]
+    assert (schema["explanations"]["type"], schema["explanations"]["maximum"]) == ("integer", 100)
+
+
+def test_a_mappings_own_check_may_know_the_remedy_too() -> None:
+    class Inner(BaseModel):
+        a: int = 0
+
+        @model_validator(mode="after")
+        def _even(self) -> Inner:
+            if self.a % 2:
+                raise OptionError("a is odd", "take another")
+            return self
+
+    class Outer(BaseModel):
+        inner: Inner = Field(default_factory=Inner)
+
+    with pytest.raises(ValidationError) as caught:
+        Outer.model_validate({"inner": {"a": 1}})
+    assert option_faults(caught.value, Outer.model_fields) == [
+        (("inner",), "inner: a is odd", "take another")
     ]

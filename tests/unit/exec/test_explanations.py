@@ -66,6 +66,17 @@ def test_asking_later_computes_no_result_again(store: Store, collection: Collect
     assert toys.calls("run", "toy-look") == 1
 
 
+def test_asking_later_leaves_no_model_loaded(store: Store, collection: Collection) -> None:
+    before = look()
+    Executor(Context(collection, store), [before]).artifact(before)
+    node = look(explanations=1)
+    executor = Executor(Context(collection, store), [node])
+    for times in (1, 2):
+        executor.explain(node, [0, 1], 2)
+        assert not executor._states
+        assert toys.calls("prepare", "toy-look") == 1 + times
+
+
 def test_nothing_is_explained_unasked(store: Store, collection: Collection) -> None:
     for node in (look(), graph(toy())):
         executor = Executor(Context(collection, store), [node])

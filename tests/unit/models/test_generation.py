@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -98,3 +99,44 @@ def test_what_the_authors_advise_for_chats_does_not_count(
     for name, value in advice.items():
         monkeypatch.setattr(model.model.generation_config, name, value)
     assert list(generate(model, prompts, [12] * 3)) == plain
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_models_own_end_ends_its_turn(
+    model: CausalLM, monkeypatch: pytest.MonkeyPatch, several: bool
+) -> None:
+    """The tokeniser's end of a text is not always the end of a turn: Llama 3's is another token."""
+    (prompt,) = model.encode(TEXTS[:1])
+    with torch.inference_mode():
+        written = model.model.generate(torch.from_numpy(prompt)[None], max_new_tokens=12, do_sample=False)[0]
+    written = written[len(prompt) :].tolist()
+    place = next(at for at in range(2, 12) if written[at] not in written[:at])
+    monkeypatch.setattr(
+        model.model.generation_config, "eos_token_id", [511, written[place]] if several else written[place]
+    )
+    (text,) = generate(model, [prompt], [12])
+    assert text.startswith(model.tokenizer.decode(written[:place]))
+    assert len(text) < len(model.tokenizer.decode(written, skip_special_tokens=True))
+    assert text == greedily(model, prompt, place + 1)
+
+
+def test_the_tokenisers_end_ends_it_too(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    (prompt,) = model.encode(TEXTS[:1])
+    monkeypatch.setattr(model.model.generation_config, "eos_token_id", None)
+    long = greedily(model, prompt, 12)
+    third = model.encode([long])[0][2]
+    tokenizer = copy.deepcopy(model.tokenizer)
+    tokenizer.eos_token = tokenizer.convert_ids_to_tokens(int(third))
+    monkeypatch.setattr(model, "tokenizer", tokenizer)
+    assert len(next(generate(model, [prompt], [12]))) < len(long)
+
+
+def test_a_longer_prompt_elsewhere_does_not_keep_a_call_large(
+    model: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prompts = [*[np.full(6, 9)] * 8, np.full(60, 9)]
+    notes: dict[str, Any] = {}
+    sizes = _watch(model, monkeypatch, fits=2)
+    assert len(list(generate(model, prompts, [2] * 9, budget=80, notes=notes))) == 9
+    assert sizes == [2, 2, 2, 2, 1]  # 8 prompts of 8 tokens, then 4, then 2
+    assert notes["batch_tokens"] == "16: the device ran out of memory at 4 prompts"

@@ -95,6 +95,9 @@ def test_the_published_lists_are_those_of_their_papers() -> None:
         assert "arXiv" in heads.source and "github.com" in heads.source, name
         assert list(heads.scores) == sorted(heads.scores, reverse=True)
         assert heads.model.split("/")[1].lower() in name
+        # QRHead's two detectors, both of calibrated scores: nDCG for Natural Questions, their sum for LongMemEval
+        method = {"nq": "qrhead-ndcg", "lme": "qrhead-mass-calibrated"}.get(name.rpartition("-")[2], "core")
+        assert heads.method == method
 
 
 def test_a_model_of_another_shape_is_refused() -> None:
@@ -107,6 +110,16 @@ def test_a_model_of_another_shape_is_refused() -> None:
     for pair in ((30, 0), (0, 9)):
         with pytest.raises(ModelError, match=f"no head {pair[0]}-{pair[1]}: it has 30 layers of 9"):
             Heads(((0, 0), pair)).check(30, 9, "small")
+
+
+def test_another_model_of_the_same_shape_is_refused() -> None:
+    full().check(32, 32, "tiny")
+    full().check(32, 32, "tiny", "f" * 64)
+    Heads(((0, 0),), model="tiny").check(32, 32, "other", "0" * 64)
+    with pytest.raises(ModelError, match="found in another model of this shape, tiny") as error:
+        full().check(32, 32, "other", "0" * 64)
+    assert error.value.problems[0].where == "other"
+    assert "delete the model's fingerprint" in str(error.value.problems[0].hint)
 
 
 @pytest.mark.parametrize(

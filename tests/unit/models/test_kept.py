@@ -214,8 +214,11 @@ def test_a_pass_that_does_not_fit_is_halved(model: CausalLM, monkeypatch: pytest
             raise torch.OutOfMemoryError("out of memory")
         read(segments, **options)
 
+    notes: dict[str, Any] = {}
     monkeypatch.setattr(model, "read", small)
-    torch.testing.assert_close(joined(model, store(model), names), expected, rtol=1e-5, atol=1e-5)
+    found = joined(model, store(model, notes=notes), names)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)
+    assert notes == {"batch_tokens": "11: the device ran out of memory at 23"}
 
 
 def test_other_errors_are_not_taken_for_memory(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,20 +93,6 @@ def test_a_heap_that_is_no_size_is_refused(size: str, monkeypatch: pytest.Monkey
         jvm._heap()
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("plain", "plain"),
-        ("\ud83d\ude00", "😀"),
-        ("a\ud800b", "a\ufffdb"),
-        ("\udc00", "\ufffd"),
-        ("é😀\0", "é😀\0"),
-    ],
-)
-def test_halves_of_surrogate_pairs_are_joined_or_replaced(text: str, expected: str) -> None:
-    assert jvm.java_text(text) == expected
-
-
 def test_importing_and_making_a_stage_starts_no_java() -> None:
     code = (
         "import sys; from irkit.stages.bm25 import BM25; BM25(k1=1.2)\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,11 @@ def query(pipeline: str = "bm25", qid: str = "7", **changes: object) -> Explaine
     )
 
 
+def one(*pieces: str, weights: list[float], docno: str = "d") -> ExplainedQuery:
+    document = ExplainedDocument(docno=docno, score=1.0, pieces=list(pieces), weights=weights)
+    return query().model_copy(update={"documents": [document]})
+
+
 def explained(per_query: list[PerQuery], *queries: ExplainedQuery) -> list[PerQuery]:
     first, *rest = per_query
     return [first.model_copy(update={"explained": list(queries)}), *rest]
@@ -65,6 +71,58 @@ def test_every_shade_has_its_colour(results: Results, per_query: list[PerQuery])
     for step in range(1, 11):
         assert f".w{step} {{" in html
         assert f".n{step} {{" in html
+
+
+def test_the_text_begins_without_white_space(results: Results, per_query: list[PerQuery]) -> None:
+    seen = one("\n", " \n tea\n", "\n is", weights=[0.5, 1.0, 0.0])
+    html = render(results, explained(per_query, seen))
+    assert '<p class="text" dir="auto"><span class="w10" title="1">tea\n</span>\n is</p>' in html
+    html = render(results, explained(per_query, one("\n", " ", weights=[0.5, 0.0])))
+    assert '<p class="text" dir="auto"></p>' in html
+
+
+def test_documents_leave_no_control_characters_on_the_page(
+    results: Results, per_query: list[PerQuery]
+) -> None:
+    seen = one("a\x1b[2J", "\x00\x9b\tb\n", "\x7f c", weights=[0.5, 1.0, 0.0], docno="d\x1b1")
+    html = render(results, explained(per_query, seen))
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", html)
+    assert '<span class="w5" title="0.5">a\ufffd[2J</span>' in html
+    assert "\ufffd\ufffd\tb\n" in html
+    assert "d\ufffd1" in html
+
+
+def luminance(colour: str) -> float:
+    """Of WCAG 2.2."""
+    parts = [int(colour[at : at + 2], 16) / 255 for at in (1, 3, 5)]
+    red, green, blue = (
+        each / 12.92 if each <= 0.04045 else ((each + 0.055) / 1.055) ** 2.4 for each in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(one: str, other: str) -> float:
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_shades_are_seen_and_the_text_on_them_is_read(
+    dark: bool, results: Results, per_query: list[PerQuery]
+) -> None:
+    html = render(results, per_query)
+    pairs = re.findall(r"--([a-z-]+): light-dark\((#[0-9a-f]{6}), (#[0-9a-f]{6})\)", html)
+    colours = {name: both[dark] for name, *both in pairs}
+    for kind in ("adds", "takes"):
+        least, most = colours[f"{kind}-least"], colours[f"{kind}-most"]
+        # yellow on white is told by its hue; on the dark page only by being lighter
+        assert contrast(least, colours["paper"]) > (1.5 if dark else 1.05)
+        assert contrast(most, colours["paper"]) > 1.3 * contrast(least, colours["paper"])
+        assert contrast(most, colours["ink"]) >= 4.5
+    for letter in "wn":
+        shares = [int(each) for each in re.findall(rf"\.{letter}\d+ {{ .*-most\) (\d+)%", html)]
+        assert shares == sorted(set(shares))
+        assert (len(shares), shares[0], shares[-1]) == (10, 0, 100)
 
 
 def test_without_explanations_there_is_no_section(results: Results, per_query: list[PerQuery]) -> None:

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from irkit.core.errors import ConfigError, ModelError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
+from irkit.models.lm.heads import Heads
 from irkit.models.lm.kept import KeptDocuments
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
@@ -70,7 +71,7 @@ def test_queries_share_passes_and_change_nothing(
     folder: Callable[..., Path], make_context: Callable[..., Context], layout: str
 ) -> None:
     context, model = make_context(DOCS), stage(folder(), layout=layout)
-    texts = [QUERY, "", "{0} %s {braces}\n\n", "日本語 🎉", "<|end|><s> N/A", QUERY]
+    texts = [QUERY, "N/A", "{0} %s {braces}\n\n", "日本語 🎉", "<|end|><s> N/A", QUERY]
     lists = [[0, 1, 2], [3], [], [5, 4, 7, 1], [6, 0], [2, 1, 0]]
     before = Rankings.from_lists(lists, [-np.arange(len(docs)) for docs in lists])
     batch = Batch(Queries.of(texts), (before,))
@@ -94,6 +95,20 @@ def test_queries_share_passes_and_change_nothing(
         assert one == pytest.approx(other, abs=1e-6)
 
 
+@pytest.mark.parametrize("layout", ["released", "query-free"])
+def test_a_query_of_bytes_that_are_no_text_is_read(
+    folder: Callable[..., Path], make_context: Callable[..., Context], layout: str
+) -> None:
+    model, context = stage(folder(), layout=layout), make_context(DOCS)
+    before = Rankings.from_lists([[0, 2, 7]], [[3, 2, 1]])
+    state = model.prepare(context)
+    found, expected = (
+        model.run(Batch(Queries.of([text]), (before,)), state) for text in ("a \udcff b", "a \ufffd b")
+    )
+    assert found == expected
+    assert model.explain("a \udcff b", before[0], state, 3)
+
+
 def test_the_end_of_the_ranking_stays(
     folder: Callable[..., Path], make_context: Callable[..., Context]
 ) -> None:
@@ -112,12 +127,15 @@ def test_long_documents_are_cut_and_counted(
     model = stage(folder(), layout=layout, words=None, block_tokens=100, stable_ids=False)
     state = model.prepare(context)
     found = scored(model, context, [0, 1, 2], state=state)
-    assert context.notes["documents_cut"] == 2
+    assert context.counts["documents_cut"] == 2
+    model.explain("lift", ranked([0, 1, 2])[0], state, top=3)
+    assert context.counts["documents_cut"] == 2
     # the prompt of the words that are left has the same tokens
     again = make_context(["wing " * 200, "lift " * 300, "drag"])
     assert scored(model, again, [0, 1, 2]) == found
     scored(model, context, [0, 2], state=state)
-    assert context.notes["documents_cut"] == 3
+    assert context.counts["documents_cut"] == 3
+    assert "documents_cut" not in context.notes
     free = stage(folder(), layout=layout, words=5, stable_ids=False)
     assert scored(free, context, [0, 2]) == scored(model, make_context(["wing " * 5, "", "drag"]), [0, 2])
 
@@ -174,6 +192,42 @@ def test_explanations_add_up_to_the_scores(
     assert context.notes == notes
     assert len(model.explain(QUERY, ranked(docs)[0], state, top=100)) == 6
     assert model.explain(QUERY, ranked([])[0], state, top=4) == []
+
+
+def test_equal_scores_are_explained_in_the_order_of_the_results(
+    folder: Callable[..., Path], make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, docs = stage(folder()), [4, 0, 2, 5]
+    monkeypatch.setattr(Asked, "scores", lambda _self, _weights, lengths: np.zeros(len(lengths), np.float32))
+    state = model.prepare(make_context(DOCS))
+    codes, _ = model.run(Batch(Queries.of([QUERY]), (ranked(docs),)), state)[0]
+    assert [each.doc for each in model.explain(QUERY, ranked(docs)[0], state, top=4)] == codes.tolist()
+
+
+def test_heads_of_another_model_are_refused(
+    folder: Callable[..., Path], make_context: Callable[..., Context], tmp_path: Path
+) -> None:
+    context = make_context(DOCS)
+    Heads(((2, 0),), model="other", model_fingerprint="f" * 64).save(tmp_path / "heads.json")
+    with pytest.raises(ModelError, match="found in another model of this shape, other"):
+        stage(folder(), heads=str(tmp_path / "heads.json")).prepare(context)
+    Heads(((2, 0),), model="org/other").save(tmp_path / "heads.json")
+    stage(folder(), heads=str(tmp_path / "heads.json")).prepare(context)
+    assert "; found for org/other, used with " in context.notes["heads"]
+
+
+@pytest.mark.parametrize("layout", ["released", "query-free"])
+def test_a_blank_query_keeps_order_and_scores(
+    folder: Callable[..., Path], make_context: Callable[..., Context], layout: str
+) -> None:
+    context, model = make_context(DOCS), stage(folder(), layout=layout, depth=3, shuffle=1)
+    before = Rankings.from_lists([[4, 0, 2, 5]] * 3, [[9, 5, 5, 1]] * 3)
+    state = model.prepare(context)
+    found = model.run(Batch(Queries.of(["", QUERY, " \n"]), (before,)), state)
+    assert found.take([0, 2]) == before.take([0, 2])
+    assert found.take([1]) == model.run(Batch(Queries.of([QUERY]), (before.take([1]),)), state)
+    assert found[1][1][:3].sum() == pytest.approx(1, abs=1e-6)
+    assert model.explain(" ", before[0], state, top=3) == []
 
 
 def test_the_checkpoints_prompt(folder: Callable[..., Path], make_context: Callable[..., Context]) -> None:

@@ -90,6 +90,25 @@ def test_token_scores_sum_the_chosen_heads() -> None:
         TokenScores().result()
 
 
+def test_token_scores_are_summed_in_double_precision() -> None:
+    weights = torch.tensor([[1.0, 0.5], [1e-9, 1e-10]])
+    raw, calibrated = TokenScores(calibrate=False), TokenScores()
+    for layer in range(2):
+        raw.take(layer, 0, weights)
+        calibrated.take(layer, 0, weights)
+        calibrated.take(layer, 1, torch.zeros(2, 2))
+    wanted = 2 * weights.double().sum(0).numpy()
+    assert raw.result().tolist() == calibrated.result().tolist() == wanted.tolist()
+    assert wanted[0] > 2
+
+
+@pytest.mark.parametrize("outliers", [True, False])
+def test_what_is_not_finite_shows(outliers: bool) -> None:
+    tokens = np.array([[1.0, np.nan, 2.0, 3.0], [1.0, 2.0, 3.0, 4.0]])
+    scores, _ = document_scores(tokens, np.array([[0, 2], [2, 4]]), outliers=outliers)
+    assert np.isnan(scores).tolist() == [[True, False], [False, False]]
+
+
 def test_head_scores_are_what_each_head_alone_says() -> None:
     layers, bounds = layers_of_attention(), np.array([[0, 4], [5, 9]])
     collector = HeadScores(bounds)

@@ -18,6 +18,8 @@ from tiny_lm import tiny_lm
 from irkit.core.errors import ModelError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
+from irkit.models.lm.heads import Heads
+from irkit.models.resolve import resolve
 from irkit.pipeline import registry
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
@@ -117,7 +119,9 @@ def test_long_documents_are_cut_and_counted(llama: str, make_context: Callable[.
     before = Rankings.from_lists([[0, 1, 2]], [[3, 2, 1]])
     for times in (1, 2):
         found = icr(llama, words=None).run(Batch(Queries.of(["heat"]), (before,)), state_of)
-        assert np.isfinite(found.score).all() and context.notes["documents_cut"] == 2 * times
+        assert np.isfinite(found.score).all() and context.counts["documents_cut"] == 2 * times
+        icr(llama, words=None).explain("heat", before[0], state_of, 2)
+        assert context.counts["documents_cut"] == 2 * times and "documents_cut" not in context.notes
     with pytest.raises(ModelError, match=r"icr, query '1': the model has 4096 positions"):
         run(icr(llama), context, ["heat " * 5000])
 
@@ -139,11 +143,47 @@ def test_an_explanation_adds_up(llama: str, make_context: Callable[..., Context]
         assert stage.explain(" ", candidates, stage.prepare(context), 3) == []
 
 
+def test_equal_scores_are_explained_in_the_order_of_the_results(
+    llama: str, make_context: Callable[..., Context]
+) -> None:
+    context, stage = make_context(DOCS), icr(llama)
+    (found,) = run(stage, context, ["N/A"])
+    candidates = np.arange(len(DOCS), dtype=np.int32), -np.arange(len(DOCS), dtype=np.float32)
+    told = stage.explain("N/A", candidates, stage.prepare(context), 4)
+    assert len(set(found.values())) == 1
+    assert [each.doc for each in told] == list(found)[:4]
+
+
+def test_heads_are_of_the_model_in_use(
+    llama: str, make_context: Callable[..., Context], tmp_path: Path
+) -> None:
+    context = make_context(DOCS)
+    there, own = context.collection, resolve(llama).fingerprint
+
+    def noted(**facts: Any) -> str:
+        Heads(((1, 2), (0, 0)), shape=(3, 4), **facts).save(tmp_path / "heads.json")
+        icr(llama, heads=str(tmp_path / "heads.json")).prepare(context)
+        return str(context.notes["heads"])
+
+    plain = "2 in 2 of 3 layers"
+    with pytest.raises(ModelError, match="found in another model of this shape, other") as error:
+        noted(model="other", model_fingerprint="f" * 64)
+    assert "irkit heads detect" in str(error.value.problems[0].hint)
+    assert noted(model="other", model_fingerprint=own) == plain  # by whatever name
+    assert noted(model="org/Llama") == plain  # the folder is called llama
+    assert noted(model="org/Mistral-7B") == f"{plain}; found for org/Mistral-7B, used with {llama}"
+    assert noted() == plain
+    seen = f"{plain}; found on the queries of {there.name}, on which they are used here"
+    assert noted(detection={"collection": there.name}) == seen
+    assert noted(detection={"collection": "another name", "fingerprint": there.fingerprint}) == seen
+    assert noted(detection={"collection": "other/train", "fingerprint": "0"}) == plain
+
+
 def test_options_that_make_no_sense_are_refused(llama: str, make_context: Callable[..., Context]) -> None:
     for options, message in (
         ({"heads": ["1-1"], "layers": [0, 1]}, "heads or layers"),
         ({"layers": [2, 1]}, "lies behind"),
-        ({"stride": 2}, "overlap"),
+        ({"stride": 2}, "stride needs window"),
         ({"window": 4, "stride": 4}, "overlap"),
         ({"window": 1}, "window"),
         ({"instruction": "  "}, "instruction"),

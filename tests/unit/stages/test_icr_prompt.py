@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tiny_lm import open_tiny, tiny_lm
 
 from irkit.core.errors import ModelError
+from irkit.core.text import well_formed
 from irkit.models.lm.model import CausalLM
-from irkit.stages.rerank.icr_prompt import INSTRUCTIONS, IcrPrompt, clean, make_prompt, separator
+from irkit.stages.rerank.icr_prompt import INSTRUCTIONS, IcrPrompt, make_prompt, separator
 
 LATE = INSTRUCTIONS["general"]
 
@@ -105,7 +106,9 @@ def test_tokens_are_those_of_the_whole_text(model: CausalLM, kind: str) -> None:
     prompt = make_prompt(model, " the lift? ", TEXTS)
     numbered = "".join(f"{between}[{i}] {text}" for i, text in enumerate(TEXTS, 1))
     for which, query in enumerate(["the lift?", "N/A"], start=1):
-        message = f" Here are some paragraphs:{numbered}{between}{LATE}{between}Query: {query}"
+        # one blank or line end between the template and the text, never two
+        blank = " " if kind == "sentence pieces" else ""
+        message = f"{blank}Here are some paragraphs:{numbered}{between}{LATE}{between}Query: {query}"
         whole = tokenizer.apply_chat_template(
             [{"role": "user", "content": message}], tokenize=False, add_generation_prompt=True
         )
@@ -194,13 +197,13 @@ def test_any_text_is_text(model: CausalLM, texts: list[str], query: str) -> None
     special = set(model.tokenizer.all_special_ids)
     for number, (ids, text) in enumerate(zip(documents_of(model, prompt), texts, strict=True), 1):
         assert len(ids) and not special & set(ids.tolist())
-        whole = f"[{number}] {clean(text).strip()}".rstrip()
+        whole = f"[{number}] {well_formed(text).strip()}".rstrip()
         assert model.tokenizer.decode(ids) == whole
         assert len(prompt.pieces(number - 1)) == len(ids)
         assert "".join(prompt.pieces(number - 1)) == whole
     rows = segments.ids[slice(*prompt.prompt.reads[0].rows)]
     told = model.tokenizer.decode(rows)
-    assert told == f"{LATE}\n\nQuery: {clean(query).strip()}<|end|>\n<|answer|>\n"
+    assert told == f"{LATE}\n\nQuery: {well_formed(query).strip()}<|end|>\n<|answer|>\n"
     template = model.tokenizer.encode("<|end|>\n<|answer|>\n", add_special_tokens=False)
     assert sum(each in special for each in rows.tolist()) == sum(each in special for each in template) == 2
 
@@ -218,6 +221,23 @@ def test_long_documents_are_cut_and_the_query_is_not(model: CausalLM) -> None:
     assert texts[0].startswith("".join(prompt.pieces(0)).removeprefix("[1] "))
     rows = segments.ids[slice(*prompt.prompt.reads[0].rows)]
     assert model.tokenizer.decode(rows) == f"{LATE}\n\nQuery: {query.strip()}<|end|>\n<|answer|>\n"
+
+
+def test_there_is_room_for_the_query_that_calibrates(model: CausalLM) -> None:
+    alone, calibrated = (
+        make_prompt(model, "x", ["the wing " * 3000], calibrate=calibrate).prompt.segments
+        for calibrate in (False, True)
+    )
+    longer = max(calibrated.bounds[2] - calibrated.bounds[1], calibrated.bounds[3] - calibrated.bounds[2])
+    assert longer > alone.bounds[2] - alone.bounds[1]  # "N/A" has more tokens than the query
+    assert model.positions is not None and calibrated.positions.max() < model.positions
+    assert alone.positions.max() < model.positions
+
+
+def test_a_query_without_a_token_is_read_at_the_last_one_before_it(model: CausalLM) -> None:
+    prompt = make_prompt(model, "", TEXTS, rows="query")
+    first, last = prompt.prompt.reads[0].rows
+    assert model.tokenizer.decode(prompt.prompt.segments.ids[first:last]) == " "  # of "Query: "
 
 
 def test_what_cannot_fit_is_refused(model: CausalLM) -> None:

@@ -77,6 +77,11 @@ def upstream(*lists: Sequence[int]) -> Rankings:
     return Rankings.from_lists(lists, [np.arange(len(each), 0, -1, dtype=np.float32) for each in lists])
 
 
+def outputs(context: Context) -> dict[str, int]:
+    kinds = {name.partition("/")[::2]: count for name, count in context.counts.items()}
+    return {kind: count for (group, kind), count in kinds.items() if group == "outputs"}
+
+
 def run(stage: Listwise, context: Context, rankings: Rankings, texts: Sequence[str] = ("tea",)) -> Rankings:
     found = stage.run(Batch(Queries.of(texts), (rankings,)), stage.prepare(context))
     assert isinstance(found, Rankings)
@@ -95,7 +100,8 @@ def test_a_window_is_put_into_the_order_that_is_written(
     assert prompt.startswith("<s><|user|>\nI will provide you with 5 passages")
     assert prompt.endswith("or explain.<|end|>\n<|answer|>\n")
     assert [text.strip() for text in passages(prompt)] == [f"paper {n}" for n in (7, 3, 9, 1, 29)]
-    assert context.notes["outputs"] == dict.fromkeys(COUNTED, 0) | {"well-formed": 1}
+    assert outputs(context) == dict.fromkeys(COUNTED, 0) | {"well-formed": 1}
+    assert "outputs" not in context.notes  # which are decisions
 
 
 def test_windows_slide_from_the_back_and_carry_the_best_on(
@@ -148,7 +154,7 @@ def test_bad_answers_are_mended_and_counted(
     context = make_context(["x", "y", "z"])
     found = run(stage(), context, upstream(*[[0, 1, 2]] * 5), list("abcde"))
     assert [docs.tolist() for docs, _ in found] == [[2, 0, 1], [1, 2, 0], [2, 1, 0], [1, 2, 0], [0, 1, 2]]
-    assert context.notes["outputs"] == dict(zip(COUNTED, (0, 4, 1, 1, 1, 1, 1), strict=True))
+    assert outputs(context) == dict(zip(COUNTED, (0, 4, 1, 1, 1, 1, 1), strict=True))
 
 
 def test_shuffled_candidates_reach_the_model_in_another_order(
@@ -181,7 +187,7 @@ def test_long_documents_are_cut_and_the_rest_is_not(
     query = "the {lift} of <|end|> [1]\nwing " * 3
     found = run(stage(model=str(small), words=None), context, upstream([0, 1, 2, 3]), (query,))
     assert found[0][0].tolist() == [1, 0, 3, 2]
-    assert context.notes["documents_cut"] == 2
+    assert context.counts["documents_cut"] == 2
     (prompt,) = planted.prompts
     asked = query.replace("[1]", "(1)")
     assert prompt.count(asked) == 2
@@ -229,10 +235,12 @@ def test_a_model_end_to_end(stage: Callable[..., Listwise], make_context: Callab
     texts = ("{x}\n\u05e9\u05dc\u05d5\u05dd", "", "<s> [3]")
     chosen = stage(window=4, stride=2)
     found = run(chosen, context, rankings, texts)
+    counts = outputs(context)
     assert found == run(chosen, context, rankings, texts)
     assert [sorted(docs.tolist()) for docs, _ in found] == [list(range(8)), [5, 6, 7], [0, 3]]
-    counts = context.notes["outputs"]
-    assert sum(counts[kind] for kind in ("well-formed", "repaired", "unusable")) == 3 + 1 + 1
+    # the blank query is not asked
+    assert sum(counts[kind] for kind in ("well-formed", "repaired", "unusable")) == 3 + 1
+    assert found[1][1].tolist() == rankings[1][1].tolist()
     one = run(chosen, context, rankings.take([1]), texts[1:2])
     assert one == found.take([1])
 
@@ -261,3 +269,24 @@ def test_options_that_make_no_sense(options: dict[str, Any], message: str) -> No
 def test_a_model_that_is_not_there(make_context: Callable[..., Context]) -> None:
     with pytest.raises(ModelError):
         Listwise(model="nowhere/nothing").prepare(make_context(["x"]))
+
+
+def test_the_limit_has_room_for_the_longest_answer_and_its_end(
+    stage: Callable[..., Listwise], make_context: Callable[..., Context]
+) -> None:
+    state = stage().prepare(make_context(["x"]))
+    for count in (1, 3, 20):
+        answer = " > ".join(f"[{number}]" for number in range(1, count + 1)) + " > "
+        (ids,) = state.model.encode([f"{answer}<|end|>"], special=True)
+        assert ids[-1] == state.model.tokenizer.eos_token_id
+        assert state.limit(count) >= len(ids)
+        assert state.limit(count) < 2 * len(ids)
+
+
+def test_a_query_of_bytes_that_are_no_text_is_read(
+    stage: Callable[..., Listwise], make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planted = Planted(monkeypatch, by_number(descending=True))
+    found = run(stage(), make_context(["1", "2"]), upstream([0, 1]), ["a \udcff b"])
+    assert found[0][0].tolist() == [1, 0]
+    assert "a \ufffd b" in planted.prompts[0]

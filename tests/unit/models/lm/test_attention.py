@@ -161,6 +161,18 @@ def test_only_wanted_layers_are_run_and_they_do_not_change(models: dict[str, Cau
     assert np.isnan(part[0, [1, 3]]).all()
 
 
+@pytest.mark.parametrize("length", [15, 16, 17, 18])
+def test_a_window_hides_from_its_width_on(models: dict[str, CausalLM], length: int) -> None:
+    """A window of 16 hides nothing of 16 tokens, and the first of 17."""
+    (ids,) = tokens(length, length)
+    found = read(
+        models["mistral, window"], Segments.of([(ids, 0, (0, 0))]), [Read((length - 1, length), (0, 3))]
+    )
+    expected = eager(models["mistral, window"], ids)[:, :, length - 1, :3]
+    assert (expected[..., 0] == 0).all() == (length > 16)
+    np.testing.assert_allclose(found[0], expected, **CLOSE)
+
+
 class Kept:
     """The keys and values of tokens that were computed in another pass."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from irkit.models.lm import loading
 from irkit.models.lm.model import CausalLM, Template
 from irkit.models.lm.segments import Read, Segments
 from irkit.models.resolve import ResolvedModel
+from irkit.stages.rerank.blockrank_prompt import Frame
 
 
 @pytest.fixture(scope="module")
@@ -48,9 +50,47 @@ def test_places_tell_where_tokens_lie(model: CausalLM, text: str) -> None:
     assert set(range(len(text))) == {at for start, stop in places for at in range(start, stop)}
 
 
+def test_halves_of_surrogate_pairs_are_read_as_unknown_characters(model: CausalLM) -> None:
+    text = b"a \xff b".decode("utf-8", "surrogateescape")  # as a byte of the command line that is not UTF-8
+    assert model.tokenizer.decode(model.encode([text])[0]) == "a \ufffd b"
+    np.testing.assert_array_equal(model.encode([text])[0], model.encode(["a \ufffd b"])[0])
+    for part, expected in zip(model.encode_places(text), model.encode_places("a \ufffd b"), strict=True):
+        np.testing.assert_array_equal(part, expected)
+
+
 def test_template(model: CausalLM, tmp_path: Path) -> None:
     assert model.template() == Template("<s><|user|>\n", "<|end|>\n<|answer|>\n")
     assert open_tiny(tiny_lm(tmp_path / "plain", chat=False)).template() == Template("<s>", "")
+
+
+@pytest.mark.parametrize(
+    ("asks", "told"),
+    [
+        ("{{ strftime_now('%d %b %Y') }}", "26 Jul 2024"),
+        ("{{ strftime_now('%B %-d, %Y') }}", "July 26, 2024"),
+        ("{{ strftime_now('%Y-%m-%d %H:%M:%S') }}", "2024-07-26 00:00:00"),
+        ("{{ date_string if date_string is defined else strftime_now('%s') }}", "26 Jul 2024"),
+        (
+            "  {%- macro day() %}{% set now = strftime_now('%A') %}{{ now }}{% endmacro %}\n{{ day() }}",
+            "Friday",
+        ),
+    ],
+)
+def test_templates_do_not_know_what_day_it_is(
+    asks: str, told: str, model: CausalLM, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers.utils import chat_template_utils
+
+    class Tomorrow(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime(2031, 2, 3, 4, 5, 6)
+
+    monkeypatch.setattr(chat_template_utils, "datetime", Tomorrow)
+    plain = str(model.tokenizer.chat_template)
+    monkeypatch.setattr(model.tokenizer, "chat_template", asks + plain)
+    assert model.template() == Template(f"{told}<s><|user|>\n", "<|end|>\n<|answer|>\n")
+    assert Frame.of(model).before == f"{told}<s><|user|>\n"
 
 
 def test_a_template_that_loses_the_message(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -90,6 +130,87 @@ def test_a_file_is_converted_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert len(made) == 1
     assert not made[0].exists()  # it was made under another name, and renamed when it was whole
     assert CausalLM(model, device="cpu").layers == 4
+
+
+@pytest.mark.parametrize("reason", [KeyboardInterrupt(), OSError(28, "No space left on device"), None])
+def test_a_conversion_that_breaks_off_leaves_nothing(
+    reason: BaseException | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """None stands for a killed process, which cannot clear up: the next one does."""
+    monkeypatch.setenv("IRKIT_MODELS", str(tmp_path / "models"))
+    model = ResolvedModel("x", tmp_path / "model.gguf", "fingerprint", "unknown", "here")
+    begun: list[Path] = []
+
+    def convert(_file: Path, folder: Path) -> None:
+        folder.mkdir()
+        begun.append(folder)
+        if len(begun) == 1:
+            (folder / "half").touch()
+            if reason:
+                raise reason
+            raise ConnectionAbortedError
+
+    monkeypatch.setattr(loading, "_convert", convert)
+    with monkeypatch.context() as patch:
+        if reason is None:
+            patch.setattr(loading.shutil, "rmtree", lambda *_given, **_options: None)
+        with pytest.raises((ModelError, KeyboardInterrupt)) as caught:
+            loading.converted(model)
+    assert begun[0].exists() == (reason is None)
+    if isinstance(reason, OSError):
+        assert isinstance(caught.value, ModelError)
+        for part in ("No space left on device", str(tmp_path / "models"), "IRKIT_MODELS"):
+            assert part in str(caught.value)
+    folder = loading.converted(model)
+    assert list(folder.iterdir()) == []
+    assert [path for path in folder.parent.iterdir() if path.is_dir()] == [folder]
+
+
+def test_a_file_that_safetensors_cannot_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import resource
+
+    from safetensors.torch import save_file
+
+    monkeypatch.setenv("IRKIT_MODELS", str(tmp_path / "models"))
+
+    def convert(_file: Path, folder: Path) -> None:
+        folder.mkdir()
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 12, before[1]))
+        try:
+            save_file({"weights": torch.zeros(1 << 14)}, folder / "model.safetensors")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+    monkeypatch.setattr(loading, "_convert", convert)
+    with pytest.raises(ModelError, match=r"cannot be written: .*File too large"):
+        loading.converted(ResolvedModel("x", tmp_path / "model.gguf", "f", "unknown", "here"))
+    assert not [path for path in (tmp_path / "models" / "converted").iterdir() if path.is_dir()]
+
+
+def test_a_folder_in_which_nobody_may_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IRKIT_MODELS", str(tmp_path / "file" / "models"))
+    (tmp_path / "file").touch()  # no folder can be made here, not even by root
+    model = ResolvedModel("x", tmp_path / "model.gguf", "fingerprint", "unknown", "here")
+    with pytest.raises(ModelError, match="the converted model cannot be written") as caught:
+        loading.converted(model)
+    assert str(tmp_path / "file" / "models") in str(caught.value)
+    assert "IRKIT_MODELS" in str(caught.value)
+
+
+def test_a_converted_model_is_used_where_nobody_may_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IRKIT_MODELS", str(tmp_path))
+    monkeypatch.setattr(loading, "_convert", lambda _file, folder: folder.mkdir())
+    model = ResolvedModel("x", tmp_path / "model.gguf", "fingerprint", "unknown", "here")
+    folder = loading.converted(model)
+
+    def refused(*_given: Any, **_options: Any) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(loading, "FileLock", refused)
+    assert loading.converted(model) == folder
 
 
 def test_attention_of_another_kind_is_refused(tmp_path: Path) -> None:
@@ -142,3 +263,9 @@ def test_half_precision_ranks_as_single_precision_does(family: str, blocks: bool
         )
         scores.append(np.add.reduceat(total.numpy(), bounds[:-1]))
     assert kendalltau(*scores)[0] >= 0.99
+
+
+def test_attention_that_looks_ahead_is_refused(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model.model.model.layers[1].self_attn, "is_causal", False)
+    with pytest.raises(ModelError, match="it uses attention that is not causal"):
+        model.read(Segments.of([([7, 8, 9], 0, (0, 0))]))
