@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.models.lm.model import CausalLM
 from irkit.models.resolve import resolve
+from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
 from irkit.stages.rerank.blockrank import BlockRank
 from irkit.stages.rerank.icr import Icr
@@ -127,16 +129,11 @@ class Bench:
         return work
 
 
-def open_state(stage: Any, model: CausalLM, docs: Docs) -> Any:
+def open_state(stage: Any, model: CausalLM, docs: Any) -> Any:
     """Prepare a stage with a model that is loaded, over documents that are in no collection."""
-    from types import SimpleNamespace
-
-    bound = type("Bound", (type(stage),), {"load_model": lambda *_args, **_options: model})(
-        **stage.model_dump()
-    )
-    return bound.prepare(
-        SimpleNamespace(collection=SimpleNamespace(docs=docs), notes={}, workspace=Path.cwd())
-    )
+    given = {"load_model": lambda *_args, **_options: model}
+    context = Context(SimpleNamespace(docs=docs, queries=None, name="none"), None)  # type: ignore[arg-type]
+    return type("Bound", (type(stage),), given)(**stage.model_dump()).prepare(context)
 
 
 def causal_floor(tokens: int, layers: int) -> float:

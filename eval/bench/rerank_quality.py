@@ -15,10 +15,10 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+from rerank import open_state
 
 DEPTH = 20
 TRAINING = 200
@@ -114,7 +114,7 @@ def score(work: Path, name: str, device: str | None, folder: Path | None) -> Non
             if label in out["runs"]:
                 continue
             started = time.perf_counter()
-            found = stage.run(Batch(queries, (upstream,)), state_of(stage, model, docs))
+            found = stage.run(Batch(queries, (upstream,)), open_state(stage, model, docs))
             out["seconds"][label] = time.perf_counter() - started
             out["runs"][label] = [[codes.tolist(), scores.tolist()] for codes, scores in found]
             print(f"{path.name} {label}: {out['seconds'][label]:.1f} s", flush=True)
@@ -147,16 +147,6 @@ def random_heads(draw: int) -> tuple[str, ...]:
     """Return as many heads of SmolLM2's 30 x 9 as are detected, drawn at random."""
     drawn = np.random.default_rng(draw).choice(270, TOP, replace=False)
     return tuple(f"{number // 9}-{number % 9}" for number in drawn.tolist())
-
-
-def state_of(stage: Any, model: Any, docs: Docs) -> Any:
-    """Prepare a stage with a model that is loaded, over documents that are in no collection."""
-    bound = type("Bound", (type(stage),), {"load_model": lambda *_args, **_options: model})(
-        **stage.model_dump()
-    )
-    return bound.prepare(
-        SimpleNamespace(collection=SimpleNamespace(docs=docs), notes={}, workspace=Path.cwd())
-    )
 
 
 def find_heads(model: Any, docs: Docs, training: list[dict[str, Any]], method: Any) -> list[str]:
