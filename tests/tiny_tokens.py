@@ -84,7 +84,7 @@ class Fake(LateInteraction):
         return self.token_recipes(context)
 
     def run(self, batch: Batch, state: Any) -> Rankings:
-        raise NotImplementedError
+        raise AssertionError("a stage that is never run")
 
     def encoder_identity(self, context: Context) -> dict[str, Any]:
         return {"model": self.model}

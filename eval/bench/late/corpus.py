@@ -184,7 +184,7 @@ class Encoder:
 
     def vectors(self, texts: Sequence[str], side: str) -> NDArray[np.float32]:
         """Refuse: there are token vectors only."""
-        raise NotImplementedError
+        raise TypeError("the corpus has token vectors only")
 
     def tokens(self, texts: Sequence[str], side: str, *, words: bool = False, **_asked: bool) -> Ragged:
         """Return the tokens of documents or queries by their number."""

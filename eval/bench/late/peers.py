@@ -19,6 +19,7 @@ import os
 import resource
 import sys
 import time
+from abc import ABC, abstractmethod
 from importlib.metadata import version
 from itertools import pairwise
 from pathlib import Path
@@ -31,29 +32,30 @@ _OWN_CHOICE = 1_000_000
 Setting = dict[str, Any]
 
 
-class Peer:
+class Peer(ABC):
     """An index of a peer: ``build`` makes it in the folder, then ``open`` and ``search`` answer in a process of their own."""
 
     package: str
     settings: tuple[Setting, ...]
 
+    @abstractmethod
     def __init__(self, index: Path) -> None:
-        raise NotImplementedError
+        """Take the folder of the index."""
 
-    def prepare(self) -> None:
+    def prepare(self) -> None:  # noqa: B027 - most have nothing to prepare
         """Do what comes before building and is not counted."""
 
+    @abstractmethod
     def build(self, offsets: Any, tokens: Any) -> str:
         """Build the index; return what has to be said about how it was built."""
-        raise NotImplementedError
 
+    @abstractmethod
     def open(self) -> None:
         """Open the index."""
-        raise NotImplementedError
 
+    @abstractmethod
     def search(self, query: Any, k: int, setting: Setting) -> list[int]:
         """Return the best documents for the vectors of one query, best first."""
-        raise NotImplementedError
 
 
 class XtrWarp(Peer):

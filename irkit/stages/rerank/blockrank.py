@@ -15,7 +15,7 @@ from irkit.core.explanation import Explanation
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
 from irkit.data.docstore import DocStore
 from irkit.models.device import is_out_of_memory
-from irkit.models.lm.heads import load_heads
+from irkit.models.lm.heads import Heads, load_heads
 from irkit.models.lm.kept import KeptDocuments
 from irkit.models.lm.packing import Prompt, read_prompts
 from irkit.pipeline.context import Context
@@ -118,14 +118,11 @@ class BlockRank(LanguageModelOptions, Reranker):
 
     def identity(self, context: Context) -> dict[str, Any]:
         """Return the model's fingerprint, the heads' and the libraries' versions."""
-        heads = (
-            {} if self.heads is None else {"heads": load_heads(self._heads, context.workspace).fingerprint}
-        )
-        return self.model_identity(context) | heads
+        found = self._heads(context)
+        return self.model_identity(context) | ({} if found is None else {"heads": found.fingerprint})
 
-    @property
-    def _heads(self) -> str | list[str]:
-        return self.heads if isinstance(self.heads, str) else list(self.heads or ())
+    def _heads(self, context: Context) -> Heads | None:
+        return None if self.heads is None else load_heads(self.heads, context.workspace)
 
     def prepare(self, context: Context) -> BlockRankState:
         """Load the model, and take the memory for kept documents.
@@ -156,8 +153,8 @@ class BlockRank(LanguageModelOptions, Reranker):
         return BlockRankState(model, docs, frame, heads, start, first, kept, notes, counts)
 
     def _read_heads(self, model: CausalLM, context: Context) -> Mapping[int, tuple[int, ...]]:
-        if self.heads is not None:
-            found = load_heads(self._heads, context.workspace)
+        found = self._heads(context)
+        if found is not None:
             self.check_heads(found, model, context)
             return found.by_layer
         layer = self.layer if self.layer is not None else max(round(0.65 * model.layers) - 1, 0)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
@@ -22,6 +24,8 @@ from irkit.stages.encoding import libraries
 if TYPE_CHECKING:
     from irkit.models.lm.heads import Heads
     from irkit.models.lm.model import CausalLM
+
+_WORD = re.compile(r"\S+")
 
 
 def _seed(value: Any) -> Any:
@@ -125,13 +129,9 @@ class ModelOptions(BaseModel):
         text = f"{title}\n{body}" if title else body
         if self.words is None:
             return text
-        # a cut keeps the text as it is, line breaks included, up to the end of the last word
-        end = 0
-        for count, word in enumerate(text.split(), start=1):
-            end = text.index(word, end) + len(word)
-            if count == self.words:
-                break
-        return text[:end]
+        # a cut keeps the text as it is, line breaks included, up to the end of the last word; what lies behind is not looked at
+        ends = [word.end() for word in islice(_WORD.finditer(text), self.words)]
+        return text[: ends[-1]] if ends else ""
 
     def given(self, count: int, query: str) -> NDArray[np.int64]:
         """Return in which order a query's candidates are given to the model, best first: their places, ``int64[count]``.
