@@ -1,7 +1,7 @@
 """Quality of the attention rerankers over BM25's first 20, each also with shuffled input, in three steps, on one machine or two.
 
     python eval/bench/rerank_quality.py lists  --collection SCIFACT NFCORPUS --work W    # BM25; needs Java, no GPU
-    python eval/bench/rerank_quality.py score  --work W --model smollm2                  # needs nothing but the model; a GPU helps
+    python eval/bench/rerank_quality.py score  --work W --model smollm2                  # torch and transformers; a GPU helps
     python eval/bench/rerank_quality.py report --work W                                  # nDCG@10, with intervals
 
 Heads are found on the training split alone; how many queries and which method is written with the scores.
@@ -27,13 +27,15 @@ WORDS = 200
 RESAMPLES = 10_000
 METHODS = ("qrhead-ndcg", "core")
 DRAWS = 3
+SMOLLM2 = (30, 9)
+"""Layers and heads, of runs that do not say of which model they are."""
 DEPTHS = (5, 10)
 """Lists of so many documents besides, for ``icr``: what the length of a list does."""
 
 
 def lists(work: Path, collections: list[Path]) -> None:
     """Retrieve the candidates of the test queries, and the lists on which heads are found."""
-    from irkit.api.heads import Detection, _lists
+    from irkit.api.heads import Detection, judged_lists
     from irkit.api.workspace import Workspace
     from irkit.data.spec import LocalSpec
     from irkit.pipeline.registry import make_stage
@@ -43,13 +45,13 @@ def lists(work: Path, collections: list[Path]) -> None:
         test = workspace.open(LocalSpec(path=str(path), split="test"))
         train = workspace.open(LocalSpec(path=str(path), split="train"))
         found = workspace.searcher(make_stage("bm25", k=DEPTH), test)(test.queries)
-        learnt = _lists(train, workspace, Detection(queries=TRAINING, depth=DEPTH))
+        learnt = judged_lists(train, workspace, Detection(queries=TRAINING, depth=DEPTH))
         asked = [
             {"qid": qid, "query": text, "codes": codes.tolist(), "scores": scores.tolist()}
             for qid, text, (codes, scores) in zip(test.queries.qid, test.queries.text, found, strict=True)
         ]
         training = [
-            {"query": train.queries.text[each.row], "codes": each.docs.tolist(), "gains": each.gains.tolist()}
+            {"query": each.query, "codes": each.docs.tolist(), "gains": each.gains.tolist()}
             for each in learnt
         ]
         needed = sorted({code for part in (asked, training) for each in part for code in each["codes"]})
@@ -107,10 +109,12 @@ def score(work: Path, name: str, device: str | None, folder: Path | None) -> Non
         out: dict[str, Any] = {"heads": {}, "runs": {}, "seconds": {}}
         if file.exists():  # what is there is not computed again
             out = json.loads(file.read_text(encoding="utf-8"))
+        out["shape"] = [model.layers, model.heads]
         for method in METHODS:
             if method not in out["heads"]:
                 out["heads"][method] = find_heads(model, docs, record["training"], method)
-        for label, stage in methods(out["heads"]):
+                file.write_text(json.dumps(out), encoding="utf-8")
+        for label, stage in methods(out):
             if label in out["runs"]:
                 continue
             started = time.perf_counter()
@@ -118,11 +122,11 @@ def score(work: Path, name: str, device: str | None, folder: Path | None) -> Non
             out["seconds"][label] = time.perf_counter() - started
             out["runs"][label] = [[codes.tolist(), scores.tolist()] for codes, scores in found]
             print(f"{path.name} {label}: {out['seconds'][label]:.1f} s", flush=True)
-        file.write_text(json.dumps(out), encoding="utf-8")
+            file.write_text(json.dumps(out), encoding="utf-8")  # a run that is stopped goes on from here
 
 
-def methods(heads: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
-    """Yield every method, as it is and with shuffled input."""
+def methods(found: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield every method, as it is and with shuffled input, for the heads that were found and the model's ``shape``."""
     from irkit.stages.rerank.blockrank import BlockRank
     from irkit.stages.rerank.icr import Icr
 
@@ -130,40 +134,46 @@ def methods(heads: dict[str, list[str]]) -> Iterator[tuple[str, Any]]:
         options: dict[str, Any] = {"words": WORDS, "shuffle": shuffle, "depth": DEPTH}
         after = {None: "", 0: " (shuffled)", 1: " (shuffled otherwise)"}[shuffle]
         yield f"icr, all heads{after}", Icr(**options)
-        for method, found in heads.items():
-            yield f"icr, {len(found)} heads by {method}{after}", Icr(**options, heads=tuple(found))
+        for method, heads in found["heads"].items():
+            yield f"icr, {len(heads)} heads by {method}{after}", Icr(**options, heads=tuple(heads))
         if shuffle == 1:
             continue
+        yield f"icr, all heads, calibrate: false{after}", Icr(**options, calibrate=False)
+        yield f"icr, all heads, order: given{after}", Icr(**options, order="given")
         for depth in DEPTHS:
             yield f"icr, all heads, first {depth} alone{after}", Icr(**{**options, "depth": depth})
         if shuffle == 0:
             for draw in range(DRAWS):
-                yield f"icr, {TOP} random heads, draw {draw}{after}", Icr(**options, heads=random_heads(draw))
+                heads = random_heads(draw, *found.get("shape", SMOLLM2))
+                yield f"icr, {TOP} random heads, draw {draw}{after}", Icr(**options, heads=heads)
         yield f"blockrank, released layout{after}", BlockRank(**options)
         yield f"blockrank, query-free layout{after}", BlockRank(**options, layout="query-free")
 
 
-def random_heads(draw: int) -> tuple[str, ...]:
-    """Return as many heads of SmolLM2's 30 x 9 as are detected, drawn at random."""
-    drawn = np.random.default_rng(draw).choice(270, TOP, replace=False)
-    return tuple(f"{number // 9}-{number % 9}" for number in drawn.tolist())
+def random_heads(draw: int, layers: int, heads: int) -> tuple[str, ...]:
+    """Return as many of a model's heads as are detected, drawn at random."""
+    drawn = np.random.default_rng(draw).choice(layers * heads, TOP, replace=False)
+    return tuple(f"{number // heads}-{number % heads}" for number in drawn.tolist())
 
 
 def find_heads(model: Any, docs: Docs, training: list[dict[str, Any]], method: Any) -> list[str]:
     """Return the best heads, "layer-head", best first."""
-    from irkit.models.lm.packing import read_prompts
     from irkit.stages.rerank.head_selection import Criterion, best
-    from irkit.stages.rerank.icr_prompt import make_prompt
+    from irkit.stages.rerank.head_values import JudgedList, Reading, head_values
     from irkit.stages.rerank.language import LanguageModelOptions
 
-    criterion, options = Criterion(method=method), LanguageModelOptions(words=WORDS)
-    total = np.zeros((model.layers, model.heads))
-    for each in training:
-        passages = options.passages(docs, np.array(each["codes"], np.int32))  # type: ignore[arg-type]
-        made = make_prompt(model, each["query"], passages, calibrate=criterion.calibrated)
-        (found,) = read_prompts(model, [made.prompt], lambda _, made=made: criterion.collector(made.bounds))
-        total += criterion(found.result(), np.array(each["gains"], np.int64))
-    return [f"{layer}-{head}" for layer, head in best(total / len(training), TOP)[0]]
+    given = [
+        JudgedList(
+            f"{number} of training",
+            each["query"],
+            np.array(each["codes"], np.int32),
+            np.array(each["gains"], np.int64),
+        )
+        for number, each in enumerate(training)
+    ]
+    reading = Reading(LanguageModelOptions(words=WORDS))
+    values, _ = head_values(given, docs, model, Criterion(method=method), reading)  # type: ignore[arg-type]
+    return [f"{layer}-{head}" for layer, head in best(values, TOP)[0]]
 
 
 def report(work: Path) -> None:
@@ -214,7 +224,7 @@ def report(work: Path) -> None:
         for depth in (DEPTH, *DEPTHS):
             chance = np.mean([values(*mixed(asked, depth, seed)) for seed in range(20)], axis=0)
             row(f"random order of the first {depth}", chance)
-        for label, _ in methods(runs["heads"]):
+        for label, _ in methods(runs):
             if not runs["runs"].get(label):
                 print(f"| {label} | not run | | | | |")
                 continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irkit.api.workspace import Workspace
 from irkit.config.experiment import CollectionSpec
-from irkit.core.errors import ConfigError, DataError, ModelError
+from irkit.core.errors import ConfigError, DataError
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import CodeArray
 from irkit.data.collection import Collection
@@ -21,17 +21,12 @@ from irkit.models.resolve import resolve
 from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
 from irkit.pipeline.stage import Stage
-from irkit.stages.rerank.head_selection import Criterion, best, check_count
-from irkit.stages.rerank.icr_prompt import IcrPrompt, make_prompt
+from irkit.stages.rerank.head_selection import Criterion, Gains, Values, best, check_count, tied_at_cut
+from irkit.stages.rerank.head_values import JudgedList, Reading, head_values
 from irkit.stages.rerank.language import LanguageModelOptions
 
 SPLITS = ("train", "dev", "val", "validation", "test")
 """Last parts of the ids of collections that name a split."""
-
-_TOGETHER = 32
-"""Queries whose prompts are made at the same time."""
-
-Gains = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -77,17 +72,10 @@ class Detection:
             raise ConfigError.of("it is blank", where="instruction", hint="give general, qa, or a text")
         object.__setattr__(self, "instruction", self.instruction.strip())  # as icr has it
 
-
-@dataclass(frozen=True, eq=False)
-class _List:
-    """A query, and the documents of its list in the order in which the model reads them, with their gains; and whether a relevant
-    one was added.
-    """
-
-    row: int
-    docs: CodeArray
-    gains: Gains
-    added: bool
+    @property
+    def reading(self) -> Reading:
+        """How the lists are read."""
+        return Reading(self.model, self.instruction, self.rows)
 
 
 def detect_heads(
@@ -104,7 +92,8 @@ def detect_heads(
 
     Returns:
         the heads, best first, with their values and with what they were found on; ``save`` writes the file that
-        ``icr: {heads: file}`` takes.
+        ``icr: {heads: file}`` takes. Heads of the same value are taken by layer, then head, ascending; where the cut goes through
+        such heads, ``detection["tied_at_cut"]`` has those that were taken and those left out.
 
     Raises:
         IrkitError: for anything a user can mend.
@@ -112,23 +101,13 @@ def detect_heads(
     workspace, how = workspace or Workspace(), how or Detection()
     opened = workspace.open(collection)
     context = workspace.context(opened)
-    lists = _lists(opened, workspace, how)
+    lists = judged_lists(opened, workspace, how)
     resolved = resolve(how.model.model, workspace.root)
     model = how.model.load_model(context)
     check_count(how.top, model.layers * model.heads)
-    total, cut = np.zeros((model.layers, model.heads)), 0
     with workspace.progress.task(f"heads of {model.name}, queries", len(lists)) as advance:
-        for given, prompt, scores in _read(lists, opened, model, how):
-            if not np.isfinite(scores).all():
-                raise ModelError.of(
-                    "the attention is not finite",
-                    where=f"heads detect, query {opened.queries.qid[given.row]!r}",
-                    hint="take dtype: bfloat16 or float32; float16 cannot hold what some models compute",
-                )
-            total += how.criterion(scores, given.gains)
-            cut += prompt.cut
-            advance(1)
-    pairs, values = best(total / len(lists), how.top)
+        worth, cut = head_values(lists, opened.docs, model, how.criterion, how.reading, advance)
+    pairs, values = best(worth, how.top)
     return Heads(
         pairs,
         model=model.name,
@@ -137,43 +116,23 @@ def detect_heads(
         model_fingerprint=resolved.fingerprint,
         shape=(model.layers, model.heads),
         scores=values,
-        detection=_record(collection, opened, how, lists, cut),
+        detection=_record(collection, opened, how, lists, cut) | _ties(worth, how.top),
     )
 
 
-def _read(
-    lists: Sequence[_List], collection: Collection, model: Any, how: Detection
-) -> Iterator[tuple[_List, IcrPrompt, NDArray[np.float32]]]:
-    """Yield every list with its prompt and what each head says of its documents, ``float32[layers, heads, docs]``."""
-    from irkit.models.lm.packing import read_prompts
-
-    for start in range(0, len(lists), _TOGETHER):
-        some = lists[start : start + _TOGETHER]
-        prompts = [
-            make_prompt(
-                model,
-                collection.queries.text[each.row],
-                how.model.passages(collection.docs, each.docs),
-                instruction=how.instruction,
-                rows=how.rows,
-                calibrate=how.criterion.calibrated,
-                where=f"query {collection.queries.qid[each.row]!r}",
-            )
-            for each in some
-        ]
-        bounds = {made.prompt: made.bounds for made in prompts}
-        found = read_prompts(
-            model,
-            [made.prompt for made in prompts],
-            lambda prompt, bounds=bounds: how.criterion.collector(bounds[prompt]),  # type: ignore[misc]
-            budget=how.model.batch_tokens,
-        )
-        for each, made, collected in zip(some, prompts, found, strict=True):
-            yield each, made, collected.result()
+def _ties(worth: Values, top: int) -> dict[str, Any]:
+    """Return for the record which heads the cut could not tell apart, where there are any."""
+    taken, left = (Heads(pairs).names() for pairs in tied_at_cut(worth, top))
+    return {"tied_at_cut": {"taken": taken, "left_out": left}} if left else {}
 
 
-def _lists(collection: Collection, workspace: Workspace, how: Detection) -> list[_List]:
-    """Draw queries, and retrieve and shuffle their lists.
+def judged_lists(collection: Collection, workspace: Workspace, how: Detection) -> list[JudgedList]:
+    """Draw queries, and retrieve and shuffle their lists: what :func:`irkit.stages.rerank.head_values.head_values` reads.
+
+    Args:
+        collection: with judgements.
+        workspace: where the first stage's results are kept.
+        how: ``queries``, ``depth``, ``add_relevant``, ``seed`` and ``first_stage``; the rest is not used.
 
     Raises:
         DataError: when no query can be used.
@@ -203,7 +162,7 @@ def _lists(collection: Collection, workspace: Workspace, how: Detection) -> list
         if np.any(worth > 0) and np.any(worth <= 0):
             order = _shuffled(len(chosen), how.seed, queries.text[row])
             added = not np.isin(chosen, docs[: how.depth]).all()
-            lists.append(_List(row, chosen[order], worth[order], added))
+            lists.append(JudgedList(queries.qid[row], queries.text[row], chosen[order], worth[order], added))
     if not lists:
         message = f"of {len(rows)} queries, none has a list with both relevant and other documents"
         hint = "take a deeper list (depth), more queries, or another first stage"
@@ -254,7 +213,7 @@ def split_of(collection: CollectionSpec) -> str | None:
 
 
 def _record(
-    spec: CollectionSpec, collection: Collection, how: Detection, lists: Sequence[_List], cut: int
+    spec: CollectionSpec, collection: Collection, how: Detection, lists: Sequence[JudgedList], cut: int
 ) -> dict[str, Any]:
     first = Pipeline.of(how.first_stage or make_stage("bm25", k=how.depth))
     return {
@@ -273,5 +232,5 @@ def _record(
         "words": how.model.words,
         "dtype": how.model.dtype,
         "documents_cut": cut,
-        "qids": [collection.queries.qid[each.row] for each in lists],
+        "qids": [each.qid for each in lists],
     }

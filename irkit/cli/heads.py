@@ -223,6 +223,10 @@ def _collection(text: str, split: str | None, root: Path) -> CollectionSpec:
     return text
 
 
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+
+
 def _layers(heads: Heads) -> str:
     """Return how many layers a model is run through for these heads, of how many."""
     return f"{heads.last + 1} of {heads.shape[0]}" if heads.shape else str(heads.last + 1)
@@ -239,6 +243,11 @@ def _show(heads: Heads, output: Path, root: Path, more_options: Mapping[str, obj
     more = ", ..." if len(heads) > _SHOWN else ""
     out.print(f"{heads.model}: {len(heads)} heads by {heads.method}: {best}{more}", markup=False)
     out.print(f"they need {_layers(heads)} layers; found on {on}: judge them on others", markup=False)
+    if "tied_at_cut" in found:
+        taken, left = (found["tied_at_cut"][key] for key in ("taken", "left_out"))
+        tie = f"{heads.scores[-1]:.4f} is also the value of {len(left)} left out: {_some(left)}"
+        rule = f"of equals, those of lower layers, then of lower numbers, are taken: {_some(taken)}"
+        out.print(f"tie: {tie}; {rule}", markup=False)
     # an experiment's paths start from the workspace
     whole = output.absolute()
     written = whole.relative_to(root) if whole.is_relative_to(root) else whole

@@ -110,13 +110,16 @@ Check = Callable[[CollectionSpec], object]
 """Looks whether a collection can be there, without opening it; raises IrkitError when not."""
 
 
-def load_experiment(path: Path | str, settings: Sequence[str] = (), check: Check | None = None) -> Experiment:
+def load_experiment(
+    path: Path | str, settings: Sequence[str] = (), check: Check | None = None, base: Path | None = None
+) -> Experiment:
     """Read an experiment file and apply ``--set`` overrides.
 
     Args:
         path: the file.
         settings: ``a.b.c=value`` overrides.
         check: what to put every collection through, so that its problems carry their lines too.
+        base: the folder of the workspace, where stages look for the files that their options name; they do not when None.
 
     Raises:
         ConfigError: naming every problem of the file at once, each with ``file:line``.
@@ -135,23 +138,23 @@ def load_experiment(path: Path | str, settings: Sequence[str] = (), check: Check
     located = parse_yaml(text, str(path))
     for setting in settings:
         override(located, setting)
-    return read_experiment(located, check)
+    return read_experiment(located, check, base)
 
 
-def read_experiment(located: Located, check: Check | None = None) -> Experiment:
+def read_experiment(located: Located, check: Check | None = None, base: Path | None = None) -> Experiment:
     """Validate plain data as an experiment.
 
     Raises:
         ConfigError: naming every problem at once.
     """
-    return _ExperimentReader(located, check).read()
+    return _ExperimentReader(located, check, base).read()
 
 
 class _ExperimentReader:
     """Reads each key on its own and collects what is wrong, so that one run of the validator shows it all."""
 
-    def __init__(self, located: Located, check: Check | None) -> None:
-        self.located, self.check = located, check
+    def __init__(self, located: Located, check: Check | None, base: Path | None) -> None:
+        self.located, self.check, self.base = located, check, base
         self.problems: list[Problem] = []
 
     def fail(self, path: Place, message: str, hint: str | None = None) -> None:
@@ -273,7 +276,7 @@ class _ExperimentReader:
                     f"{name!r} cannot be the name of a file",
                     "use letters, digits, spaces and . _ + ( ) -",
                 )
-            pipeline = read_pipeline(self.located, path, steps, self.problems)
+            pipeline = read_pipeline(self.located, path, steps, self.problems, self.base)
             if pipeline is None:
                 continue
             misfits: Problems = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,8 +19,13 @@ OF = "of"
 """The key under which a fusion stage holds its pipelines. It belongs to the graph, not to the stage's options."""
 
 
-def read_pipeline(located: Located, path: Place, value: Any, problems: list[Problem]) -> Pipeline | None:
-    """Read a list of steps; append what is wrong to ``problems`` and return None when anything was."""
+def read_pipeline(
+    located: Located, path: Place, value: Any, problems: list[Problem], base: Path | None = None
+) -> Pipeline | None:
+    """Read a list of steps; append what is wrong to ``problems`` and return None when anything was.
+
+    With ``base``, the folder of the workspace, stages look for the files that their options name.
+    """
     if isinstance(value, str | dict):
         value = [value]  # a pipeline of one stage may go without the list
     if not isinstance(value, list):
@@ -27,11 +33,13 @@ def read_pipeline(located: Located, path: Place, value: Any, problems: list[Prob
             located.problem(path, f"a pipeline is a list of stages, not {value!r}", "write: - bm25: {k: 100}")
         )
         return None
-    steps = [_read_step(located, (*path, index), item, problems) for index, item in enumerate(value)]
+    steps = [_read_step(located, (*path, index), item, problems, base) for index, item in enumerate(value)]
     return Pipeline(tuple(step for step in steps if step)) if all(steps) else None
 
 
-def _read_step(located: Located, path: Place, item: Any, problems: list[Problem]) -> Step | None:
+def _read_step(
+    located: Located, path: Place, item: Any, problems: list[Problem], base: Path | None
+) -> Step | None:
     if isinstance(item, str):
         item = {item: None}
     if not isinstance(item, dict) or len(item) != 1:
@@ -66,12 +74,17 @@ def _read_step(located: Located, path: Place, item: Any, problems: list[Problem]
                 )
             )
         else:
-            branches = tuple(read_pipeline(located, (*here, OF, i), b, problems) for i, b in enumerate(value))
+            branches = tuple(
+                read_pipeline(located, (*here, OF, i), b, problems, base) for i, b in enumerate(value)
+            )
     try:
         stage = cls(**options)
     except ValidationError as error:
         problems += validation_problems(located, here, error, cls.model_fields)
         return None
+    for option, fault in stage.faults(base) if base else ():
+        named = f"{fault.where}: {fault.message}" if fault.where else fault.message
+        problems.append(located.problem((*here, option), named, fault.hint))
     return Step(stage, tuple(b for b in branches if b)) if all(b is not None for b in branches) else None
 
 

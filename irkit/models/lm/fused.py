@@ -29,13 +29,25 @@ def fuse(model: Any) -> None:
     """
     import torch
 
-    kernels = next(model.parameters()).is_cuda and model.dtype != torch.float32
+    kernels = is_half_on_cuda(model)
     for module in model.modules():
         kind = type(module).__name__
         if kind in _NORMS and kernels:
             module.forward = partial(_norm, module.weight, float(module.variance_epsilon))
         elif kind in _GATED and isinstance(module.act_fn, torch.nn.SiLU | _silu()):
             module.forward = partial(_gated, module, kernels and bool(find_spec("triton")))
+
+
+def is_half_on_cuda(model: Any) -> bool:
+    """Whether a model is on CUDA, in half precision."""
+    import torch
+
+    return bool(next(model.parameters()).is_cuda) and model.dtype != torch.float32
+
+
+def is_large(numbers: int) -> bool:
+    """Whether so many numbers are worth a kernel that is launched from Python."""
+    return numbers >= _LARGE
 
 
 def _silu() -> Any:
@@ -45,20 +57,24 @@ def _silu() -> Any:
 
 
 def _norm(weight: Tensor, epsilon: float, hidden_states: Tensor) -> Tensor:
-    from torch.nn.functional import rms_norm
+    import torch
 
-    return rms_norm(hidden_states, weight.shape, weight, epsilon)
+    return torch.rms_norm(hidden_states, weight.shape, weight, epsilon)
 
 
 def _gated(module: Any, by_kernel: bool, x: Tensor) -> Tensor:
+    found: Tensor = module.down_proj(gated(module, x, by_kernel))
+    return found
+
+
+def gated(module: Any, x: Tensor, by_kernel: bool) -> Tensor:
+    """Return what the last matrix of an MLP is multiplied with."""
     from torch.nn.functional import silu
 
     gate, up = module.gate_proj(x), module.up_proj(x)
-    if by_kernel and gate.numel() >= _LARGE:
+    if by_kernel and is_large(gate.numel()):
         from irkit.models.lm.fused_triton import silu_times
 
-        inner = silu_times(gate, up)
-    else:
-        inner = silu(gate, inplace=True).mul_(up)
-    found: Tensor = module.down_proj(inner)
-    return found
+        found: Tensor = silu_times(gate, up)
+        return found
+    return silu(gate, inplace=True).mul_(up)

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -189,8 +190,9 @@ def load_heads(spec: str | Sequence[str], base: Path | None = None) -> Heads:
         return Heads(pairs)
     if spec in published():
         return published()[spec]
-    path = (base or Path.cwd()) / Path(spec).expanduser()
-    if path.is_file():
+    # unlike Path's, these two raise nothing for what can be no path, such as a long text
+    path = (base or Path.cwd()) / os.path.expanduser(spec)  # noqa: PTH111
+    if os.path.isfile(path):  # noqa: PTH113
         return read_heads(path)
     near = nearest(spec, list(published()))
     hint = f"{near.rstrip('?')}; or write the heads as a list, [13-18, 8-11]; or find them with: irkit heads detect"
@@ -252,6 +254,15 @@ def parse_heads(data: object, where: str) -> Heads:
     detection = data.get("detection", {})
     if not isinstance(detection, dict):
         problems.append(Problem("this must be an object", f"{where}: detection"))
+    if shape is not None and not problems:
+        problems += [
+            Problem(
+                f"there is no head {layer}-{head}: the model has {shape[0]} layers of {shape[1]} heads, counted from 0",
+                f"{where}: heads[{place}]",
+            )
+            for place, (layer, head) in enumerate(pairs)
+            if layer >= shape[0] or head >= shape[1]
+        ]
     if problems:
         raise ModelError(*problems)
     return Heads(pairs, name, method, source, identity, shape, scores, detection)

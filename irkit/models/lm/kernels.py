@@ -3,17 +3,18 @@
 On CUDA a long segment that sees nothing before it goes to ``scaled_dot_product_attention``. A few rows that see a great deal have a
 flash attention to themselves, which splits the keys over the device. All others share one of variable length: each segment has as
 keys the stretch that it sees and its own, gathered into one tensor, for which a causal mask that is aligned to the last key is just
-right. Elsewhere it goes segment by segment. Capped scores, and windows shorter than what is seen, take plain arithmetic.
+right. Elsewhere, and where torch has no flash attention to call, it goes segment by segment. Capped scores, and windows shorter
+than what is seen, take plain arithmetic.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from irkit.models.lm import flash
 from irkit.models.lm.plan import Form, Plan
 from irkit.models.lm.rows import attend_rows, hidden, stretch
 from irkit.models.lm.segments import Read, Segments
@@ -83,9 +84,9 @@ def _only(plan: Plan, queries: Tensor, keys: Tensor, values: Tensor, form: Form)
     import torch
 
     segments = plan.segments
-    half = queries.is_cuda and queries.dtype != torch.float32
-    if half and form.softcap is None and _sees_much(segments, 0) and not _reaches(segments, form.window):
-        return _split(segments, 0, queries, keys, values, form.scaling)
+    much = form.softcap is None and _sees_much(segments, 0) and not _reaches(segments, form.window)
+    if much and _has_flash(queries):
+        return flash.split(segments, 0, queries, keys, values, form.scaling)
     output = torch.empty_like(queries.transpose(0, 1)).transpose(0, 1)
     _fill(output, plan, [0], queries, keys, values, form)
     return output
@@ -102,8 +103,6 @@ def _fill(
     output: Tensor, plan: Plan, which: list[int], queries: Tensor, keys: Tensor, values: Tensor, form: Form
 ) -> None:
     """Write the output of some segments."""
-    import torch
-
     segments = plan.segments
     plainly = form.softcap is not None or _reaches(segments, form.window)
     if plainly:
@@ -114,7 +113,7 @@ def _fill(
                 mixed = attend_rows(segments, number, rows, (), queries, keys, values, form)[1]
                 output[:, rows[0] - segments.past : rows[1] - segments.past] = mixed
         return
-    fused = queries.is_cuda and queries.dtype != torch.float32
+    fused = _has_flash(queries)
     together = [number for number in which if fused and not _is_long(segments, number)]
     split = {number for number in together if _sees_much(segments, number)}
     if len(split) > _SPLIT:
@@ -124,12 +123,16 @@ def _fill(
         if number in split or number not in together:
             start, stop = segments.own(number)
             here = slice(start - segments.past, stop - segments.past)
-            attend = _split if number in split else _alone
+            attend = flash.split if number in split else _alone
             output[:, here] = attend(segments, number, queries[:, here], keys, values, form.scaling)
     if together:
         if plan.prepared is None or plan.prepared.which != together:
-            plan.prepared = Gathered.of(segments, together, queries.device)
+            plan.prepared = flash.Gathered.of(segments, together, queries.device)
         plan.prepared.fill(output, queries, keys, values, form.scaling)
+
+
+def _has_flash(queries: Tensor) -> bool:
+    return flash.is_there(queries.device, queries.dtype, queries.shape[-1])
 
 
 def _is_long(segments: Segments, which: int) -> bool:
@@ -191,79 +194,3 @@ def _alone(
         rows[None], seen, worth, attn_mask=mask, is_causal=mask is None, scale=scaling
     )
     return found[0]
-
-
-def _split(
-    segments: Segments, which: int, rows: Tensor, keys: Tensor, values: Tensor, scaling: float
-) -> Tensor:
-    """Return the output of one segment of few rows: of the flash kernels, that for batches of one length splits the keys."""
-    import torch
-
-    own, context = segments.own(which), segments.seen(which)
-    seen, worth = (stretch(part, context, own).transpose(0, 1)[None] for part in (keys, values))
-    asked = rows.transpose(0, 1)[None]
-    most = (asked.shape[1], seen.shape[1])
-    found = torch.ops.aten._flash_attention_forward(
-        asked, seen, worth, None, None, *most, 0.0, True, False, scale=scaling
-    )[0]
-    output: Tensor = found[0].transpose(0, 1)
-    return output
-
-
-@dataclass(frozen=True, eq=False)
-class Gathered:
-    """Some segments' tokens and what they see, one segment behind the other, for variable-length flash attention.
-
-    Attributes:
-        which: the segments.
-        rows: the numbers of their own tokens among the T: ``int64``, or a slice where they adjoin.
-        seen: the numbers of the tokens that they see, segment by segment, likewise.
-        row_bounds: ``int32[S + 1]``, where each segment's rows begin and end.
-        seen_bounds: ``int32[S + 1]``, where what it sees begins and ends.
-        most: the greatest number of rows of a segment, and of tokens that one sees.
-    """
-
-    which: list[int]
-    rows: Tensor | slice
-    seen: Tensor | slice
-    row_bounds: Tensor
-    seen_bounds: Tensor
-    most: tuple[int, int]
-
-    @classmethod
-    def of(cls, segments: Segments, which: list[int], device: Any) -> Gathered:
-        """Work it out for some segments, once for all layers."""
-        import torch
-
-        rows, seen = [], []
-        for number in which:
-            own = np.arange(*segments.own(number))
-            rows.append(own - segments.past)
-            seen.append(np.concatenate([np.arange(*segments.seen(number)), own]))
-
-        def there(numbers: Any, kind: Any) -> Tensor:
-            return torch.from_numpy(np.ascontiguousarray(numbers)).to(device=device, dtype=kind)
-
-        def bounds(parts: list[Any]) -> Tensor:
-            return there(np.concatenate([[0], np.cumsum([len(part) for part in parts])]), torch.int32)
-
-        def places(parts: list[Any]) -> Tensor | slice:
-            joined = np.concatenate(parts)
-            first, last = int(joined[0]), int(joined[-1]) + 1
-            adjoin = len(joined) == last - first and np.array_equal(joined, np.arange(first, last))
-            return slice(first, last) if adjoin else there(joined, torch.int64)
-
-        most = (max(map(len, rows)), max(map(len, seen)))
-        return cls(which, places(rows), places(seen), bounds(rows), bounds(seen), most)
-
-    def fill(self, output: Tensor, queries: Tensor, keys: Tensor, values: Tensor, scaling: float) -> None:
-        """Write the output of these segments into ``[heads, T, head_dim]``."""
-        import torch
-
-        rows, seen, worth = (
-            part.transpose(0, 1)[where]
-            for part, where in ((queries, self.rows), (keys, self.seen), (values, self.seen))
-        )
-        output.transpose(0, 1)[self.rows] = torch.ops.aten._flash_attention_forward(
-            rows, seen, worth, self.row_bounds, self.seen_bounds, *self.most, 0.0, True, False, scale=scaling
-        )[0]

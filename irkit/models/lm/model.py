@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from jinja2.exceptions import TemplateError
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
 from irkit.core.text import well_formed
 from irkit.models.device import pick_device
 from irkit.models.lm.attention import NAME, carrying_out, register
-from irkit.models.lm.fused import fuse
+from irkit.models.lm.layers import quicken
 from irkit.models.lm.loading import load_language_model
 from irkit.models.lm.plan import Keep, Past, Plan, Sink
 from irkit.models.lm.segments import Read, Segments
@@ -90,7 +91,7 @@ class CausalLM:
         self.model, self.tokenizer = load_language_model(
             model, self.device, dtype, trust_remote_code, attention
         )
-        fuse(self.model)
+        quicken(self.model)
         self._shape(self.model.config.get_text_config())
         if notes is not None:
             notes |= {"device": self.device, "dtype": dtype, "model": model.source}
@@ -103,7 +104,7 @@ class CausalLM:
         made.name, made.model, made.tokenizer = name, model, tokenizer
         made.device = str(next(model.parameters()).device)
         model.set_attn_implementation(attention)
-        fuse(model)
+        quicken(model)
         made._shape(model.config.get_text_config())
         return made
 
@@ -209,14 +210,23 @@ class CausalLM:
         )
         return str(text)
 
-    def template(self) -> Template:
+    def template(self, system: str | None = None) -> Template:
         """Return the model's chat template around one message of the user, as text with special tokens by name.
 
         A model without a template gets its first special token, where it has one, and nothing behind.
+
+        Args:
+            system: a message of the system before it. Where there is no template, or it takes none, it stands before the user's.
         """
+        lead = f"{system}\n\n" if system else ""
         if not self.tokenizer.chat_template:
-            return Template(self.tokenizer.bos_token or "", "")
-        before, mark, after = self.render([{"role": "user", "content": _MARK}], answer=True).partition(_MARK)
+            return Template((self.tokenizer.bos_token or "") + lead, "")
+        chat = [{"role": "user", "content": _MARK}]
+        try:
+            shown = self.render([{"role": "system", "content": system}, *chat] if system else chat, answer=True)
+        except TemplateError:  # raised by templates that know no system turn
+            shown = self.render([{"role": "user", "content": lead + _MARK}], answer=True)
+        before, mark, after = shown.partition(_MARK)
         if not mark:
             raise ModelError.of(
                 "the chat template drops the message", where=self.name, hint="fetch the model again"

@@ -22,7 +22,12 @@ Ints = NDArray[np.int64]
 
 
 class Rows:
-    """Keys and values of numbered tokens, ``[layers, 2, tokens, key heads, head_dim]`` on the device."""
+    """Keys and values of numbered tokens on the device.
+
+    Attributes:
+        values: ``[layers, 2, tokens, key heads, head_dim]``.
+        layers: of each layer the keys and, behind them, the values: ``[2 tokens, key heads, head_dim]``, in the same memory.
+    """
 
     def __init__(self, model: CausalLM, layers: int, tokens: int) -> None:
         """Take the memory.
@@ -45,6 +50,7 @@ class Rows:
                 where=model.name,
                 hint="take a smaller cache_gb, fewer or shorter documents (depth, words), or another device",
             ) from error
+        self.layers = [each.flatten(0, 1) for each in self.values]
 
     def numbers(self, rows: Ints) -> Tensor:
         """Return the numbers of tokens as a tensor there."""
@@ -71,7 +77,10 @@ class Whole:
 
     def join(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values of the past and of the tokens behind it."""
-        return _joined(self._rows.values[layer], self.length, key, value)
+        keys, values = self._rows.values[layer].transpose(1, 2)
+        keys[:, self.length :] = key
+        values[:, self.length :] = value
+        return keys, values
 
 
 class Picked:
@@ -91,20 +100,18 @@ class Picked:
         # keys and values at once, with any rows in place of the tokens that come
         self._which = rows.numbers(np.concatenate([room, room + rows.values.shape[2]]))
         self._flat = buffer[: 2 * len(room)]
-        self._there = self._flat.unflatten(0, (2, len(room)))
+        there = self._flat.unflatten(0, (2, len(room)))
+        self._keys, self._values = there.transpose(1, 2)
+        self._key, self._value = there[:, self.length :].transpose(1, 2)
 
     def join(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
         """Return the keys and values of the past and of the tokens behind it, valid until the next layer's."""
         import torch
 
-        torch.index_select(self._rows.values[layer].flatten(0, 1), 0, self._which, out=self._flat)
-        return _joined(self._there, self.length, key, value)
-
-
-def _joined(there: Tensor, length: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-    there[0, length:] = key.transpose(0, 1)
-    there[1, length:] = value.transpose(0, 1)
-    return there[0].transpose(0, 1), there[1].transpose(0, 1)
+        torch.index_select(self._rows.layers[layer], 0, self._which, out=self._flat)
+        self._key.copy_(key)
+        self._value.copy_(value)
+        return self._keys, self._values
 
 
 def token_bytes(model: CausalLM, layers: int) -> int:

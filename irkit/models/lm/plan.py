@@ -55,6 +55,8 @@ class Plan:
     seen: list[int] = field(default_factory=list)
     prepared: Any = None
     """What the kernels worked out for these segments, once for all layers."""
+    turn: Any = None
+    """The positions' angles, as the layers take them, once for all layers."""
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from irkit.core.errors import ConfigError, ModelError
+from irkit.core.errors import ConfigError, ModelError, Problem
 from irkit.core.explanation import Explanation
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
 from irkit.data.docstore import DocStore
@@ -33,7 +34,7 @@ from irkit.stages.rerank.blockrank_prompt import (
 )
 from irkit.stages.rerank.blockrank_scores import Asked, Floats, Shares, groups
 from irkit.stages.rerank.depth import rerank
-from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions
+from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions, heads_faults
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +116,10 @@ class BlockRank(LanguageModelOptions, Reranker):
         if self.heads is not None and self.layer is not None:
             raise ValueError("heads and layer: give one of them; the heads say their layers")
         return self
+
+    def faults(self, base: Path) -> list[tuple[str, Problem]]:
+        """Return what is wrong with the list of heads."""
+        return heads_faults(self.heads, self.model, base)
 
     def identity(self, context: Context) -> dict[str, Any]:
         """Return the model's fingerprint, the heads' and the libraries' versions."""

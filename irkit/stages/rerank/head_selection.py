@@ -189,6 +189,21 @@ def best(values: Values, count: int) -> tuple[tuple[Pair, ...], tuple[float, ...
     return pairs, tuple(float(values[pair]) for pair in pairs)
 
 
+def tied_at_cut(values: Values, count: int) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Return the heads whose value is that of the last that :func:`best` takes: those it takes, and those it leaves out.
+
+    Nothing of either where none of them is left out. Both are by layer, then head, ascending.
+
+    Args:
+        values: ``float64[layers, heads]``.
+        count: how many are taken.
+    """
+    taken, worth = best(values, count)
+    equal = [(int(layer), int(head)) for layer, head in np.argwhere(values == worth[-1])]
+    left = tuple(pair for pair in equal if pair not in taken)
+    return (tuple(pair for pair in equal if pair in taken) if left else ()), left
+
+
 def check_count(count: int, heads: int) -> None:
     """Make sure that so many heads can be taken of a model's.
 

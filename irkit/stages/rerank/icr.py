@@ -6,13 +6,14 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt, StringConstraints, model_validator
 
-from irkit.core.errors import ModelError
+from irkit.core.errors import ModelError, Problem
 from irkit.core.explanation import Explanation
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
 from irkit.data.docstore import DocStore
@@ -21,7 +22,7 @@ from irkit.pipeline.context import Context
 from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import Batch, Reranker
 from irkit.stages.rerank.depth import below, rerank
-from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions
+from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions, heads_faults
 from irkit.stages.rerank.permutation import windows
 
 if TYPE_CHECKING:
@@ -158,6 +159,10 @@ class Icr(LanguageModelOptions, Reranker):
             message = "windows must overlap: take a stride smaller than the window, or leave it out"
             raise ValueError(message)
         return self
+
+    def faults(self, base: Path) -> list[tuple[str, Problem]]:
+        """Return what is wrong with the list of heads."""
+        return heads_faults(self.heads, self.model, base)
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint, the libraries' versions, and the heads' fingerprint."""

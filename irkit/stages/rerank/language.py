@@ -5,17 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, BeforeValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
+from irkit.core.errors import ModelError, Problem
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import CodeArray
 from irkit.data.docstore import DocStore
 from irkit.models.device import use_threads
-from irkit.models.resolve import identify, resolve
+from irkit.models.lm.heads import load_heads
+from irkit.models.resolve import identify, read_config, resolve
 from irkit.pipeline.context import Context
 from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION
@@ -165,6 +168,33 @@ class LanguageModelOptions(ModelOptions):
         told = heads.doubts(model.name, source, used.name, used.fingerprint)
         count = f"{len(heads)} in {len(heads.by_layer)} of {model.layers} layers"
         context.notes["heads"] = "; ".join([count, *told])
+
+
+def heads_faults(heads: str | tuple[str, ...] | None, model: str, base: Path) -> list[tuple[str, Problem]]:
+    """Return what is wrong with the option ``heads``, as far as it can be known without loading the model.
+
+    That there is no such list or file, that the file is not as it must be, and, for a model whose ``config.json`` is on this
+    machine, that the model lacks one of the heads or is another than they were found in.
+    """
+    if heads is None:
+        return []
+    try:
+        found = load_heads(heads, base)
+        if (shape := _shape(model, base)) is not None:
+            found.check(*shape, model)
+    except ModelError as error:
+        return [("heads", problem) for problem in error.problems]
+    return []
+
+
+def _shape(model: str, base: Path) -> tuple[int, int] | None:
+    """Return a model's layers and query heads a layer, where its file says so."""
+    try:
+        config = read_config(model, base)
+    except ModelError:  # of the model, not of the heads: told when it is named or loaded
+        return None
+    layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
+    return (layers, heads) if isinstance(layers, int) and isinstance(heads, int) else None
 
 
 def shortened(tokens: Sequence[NDArray[np.int64]], room: int) -> tuple[list[NDArray[np.int64]], int]:

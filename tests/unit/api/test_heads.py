@@ -11,7 +11,7 @@ import pytest
 import toys
 from tiny_lm import open_tiny, tiny_lm
 
-from irkit.api.heads import Detection, _lists, candidates, detect_heads, split_of
+from irkit.api.heads import Detection, candidates, detect_heads, judged_lists, split_of
 from irkit.api.workspace import Workspace
 from irkit.core.errors import ConfigError, DataError, ModelError
 from irkit.data.collection import EvalPolicy
@@ -242,9 +242,23 @@ def test_documents_that_were_cut_are_counted(place: Workspace, tmp_path: Path) -
 def test_every_querys_list_has_an_order_of_its_own(lm: Path, place: Workspace) -> None:
     texts = {f"q{number}": "a b" + " " * number + " e" for number in range(8)}  # the same words
     toys.write_beir(place.root / "data", queries=texts)
-    lists = _lists(place.open(DATA), place, how(lm))
+    lists = judged_lists(place.open(DATA), place, how(lm))
     assert len({tuple(sorted(each.docs.tolist())) for each in lists}) == 1
     assert len({tuple(each.docs.tolist()) for each in lists}) > 3
+
+
+def test_heads_that_the_cut_cannot_tell_apart_are_named(lm: Path, place: Workspace) -> None:
+    """One query and two documents: a head's nDCG is 1 or less, so most heads are equal to others."""
+    found = detect_heads(DATA, place, how(lm, queries=1, depth=2, top=16))
+    assert "tied_at_cut" not in found.detection
+    tops = list(found.scores).count(found.scores[0])
+    assert tops > 1
+    heads = detect_heads(DATA, place, how(lm, queries=1, depth=2, top=1))
+    assert heads.detection["tied_at_cut"] == {
+        "taken": heads.names(),
+        "left_out": found.names()[1:tops],
+    }
+    assert found.pairs[:tops] == tuple(sorted(found.pairs[:tops]))
 
 
 def test_the_instruction_is_read_as_icr_reads_it() -> None:

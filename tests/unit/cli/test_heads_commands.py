@@ -56,6 +56,15 @@ def test_heads_are_found_and_written(detect: Irkit, lm: Path) -> None:
     assert len(found["model"]["fingerprint"]) == 64
 
 
+def test_a_tie_at_the_cut_is_told(detect: Irkit) -> None:
+    words = ("--split", "test", "--queries", 1, "--depth", 2)
+    out = " ".join(detect("data", *words, "--top", 1).out.split())
+    ((name,), left) = read_heads(Path("heads.json")).detection["tied_at_cut"].values()
+    assert "tie: " in out and f"is also the value of {len(left)} left out: {left[0]}" in out
+    assert f"of equals, those of lower layers, then of lower numbers, are taken: {name}" in out
+    assert "tie: " not in detect("data", *words, "--top", 16).out
+
+
 def test_lists_may_stay_as_they_were_found(detect: Irkit) -> None:
     for word, added in (("--no-add-relevant", False), ("--add-relevant", True)):
         assert detect("data", "--split", "test", word).code == 0

@@ -146,6 +146,12 @@ def test_another_model_of_the_same_shape_is_refused() -> None:
         ({"model": {"name": "a", "layers": 3}}, "model.heads", "1 or more"),
         ({"model": {"name": "a", "layers": 0, "heads": 4}}, "model.layers", "1 or more"),
         ({"model": {"name": "a", "layer": 3}}, "model.layer", "unknown"),
+        (
+            {"model": {"name": "a", "layers": 13, "heads": 32}},
+            "heads[0]",
+            "no head 13-18: the model has 13 layers of 32",
+        ),
+        ({"model": {"name": "a", "layers": 32, "heads": 18}}, "heads[0]", "no head 13-18"),
         ({"method": ...}, "method", "text"),
         ({"source": 1}, "source", "text"),
         ({"detection": []}, "detection", "an object"),
@@ -188,8 +194,9 @@ def test_an_unknown_name_says_what_there_is(tmp_path: Path) -> None:
     with pytest.raises(ModelError) as error:
         load_heads("core-llama-3.1-8b-instruc", tmp_path)
     assert "did you mean 'core-llama-3.1-8b-instruct'" in str(error.value)
-    with pytest.raises(ModelError, match="no list of heads"):
-        load_heads(".", tmp_path)
+    for name in (".", "~nobody-of-this-name/x", "13-18 " * 99, "a\0b"):
+        with pytest.raises(ModelError, match="no list of heads"):
+            load_heads(name, tmp_path)
 
 
 def test_a_file_of_the_name_of_a_published_list_needs_a_path(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from irkit.stages.rerank.head_selection import (
     contrast,
     mass,
     ndcg,
+    tied_at_cut,
 )
 
 SCORES = np.array(
@@ -146,6 +147,10 @@ def test_the_best_come_first_and_equals_by_number() -> None:
     pairs, kept = best(values, 5)
     assert pairs == ((0, 1), (1, 0), (2, 0), (0, 0), (2, 1))
     assert kept == (0.9, 0.9, 0.9, 0.5, 0.5)
+    assert tied_at_cut(values, 2) == (((0, 1), (1, 0)), ((2, 0),))
+    assert tied_at_cut(values, 4) == (((0, 0),), ((2, 1),))
+    for count in (3, 5, 6):  # the cut is between different values, or behind all
+        assert tied_at_cut(values, count) == ((), ())
     for count in (0, 7):
         with pytest.raises(ConfigError, match=f"{count} heads cannot be taken of the model's 6"):
             best(values, count)
