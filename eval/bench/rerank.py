@@ -81,7 +81,7 @@ class Bench:
     def time(
         self, work: Callable[[], Any], turns: int | None = None, warm: float = 0.0
     ) -> tuple[float, float]:
-        """Return the median of seconds after a warm-up of one turn, and of ``warm`` seconds; and the peak of the device's memory in GiB."""
+        """Return the median of seconds after a warm-up, of a turn and of ``warm`` seconds, and the peak of the device's GiB."""
         began = time.perf_counter()
         work()
         while time.perf_counter() - began < warm:

@@ -20,19 +20,20 @@ def explained_queries(pipeline: str, end: Node, executor: Executor) -> list[Expl
     found = []
     for node in end.walk():
         for row, of_query in enumerate(explanations(executor, node) if asked(node) else ()):
+            gains = dict(zip(*(part.tolist() for part in collection.qrels[row]), strict=True))
             found.append(
                 ExplainedQuery(
                     pipeline=pipeline,
                     stage=label_of(node),
                     qid=collection.queries.qid[row],
                     query=well_formed(collection.queries.text[row]),
-                    documents=[_document(each, collection.docs) for each in of_query],
+                    documents=[_document(each, collection.docs, gains.get(each.doc)) for each in of_query],
                 )
             )
     return found
 
 
-def _document(explanation: Explanation, docs: DocStore) -> ExplainedDocument:
+def _document(explanation: Explanation, docs: DocStore, gain: int | None) -> ExplainedDocument:
     pieces = [well_formed(piece) for piece in explanation.pieces[:MOST_PIECES]]
     return ExplainedDocument(
         docno=well_formed(docs.docno(explanation.doc)),
@@ -40,4 +41,6 @@ def _document(explanation: Explanation, docs: DocStore) -> ExplainedDocument:
         pieces=pieces,
         weights=[float(f"{weight:.4g}") for weight in explanation.weights[:MOST_PIECES]],
         more=len(explanation.pieces) - len(pieces),
+        before=explanation.before,
+        gain=gain,
     )

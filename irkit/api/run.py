@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import numpy as np
 
+from irkit.api.changed import changed_queries
 from irkit.api.explained import explained_queries
 from irkit.api.workspace import Workspace
 from irkit.config.experiment import Experiment
@@ -87,8 +88,9 @@ def run(
     )
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "experiment.yaml", experiment.to_yaml(full=True))
-    save_results(results, [outcome.per_query for outcome in outcomes], folder)
-    write_markdown(results, folder)
+    per_query = [outcome.per_query for outcome in outcomes]
+    save_results(results, per_query, folder)
+    write_markdown(results, folder, per_query)
     write_report(folder)
     _drop_old_runs(folder, experiment)
     return results, folder
@@ -140,6 +142,8 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
         policy=collection.policy.model_dump(mode="json"),
         warnings=dict(collection.warnings),
     )
+    first = experiment.metrics[0]
+    of_first = {pipeline: by_metric[first] for pipeline, by_metric in values.items()}
     per_query = PerQuery(
         collection=name,
         qid=[collection.queries.qid[row] for row in judged],
@@ -148,6 +152,13 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
             for p, by_metric in values.items()
         },
         explained=explained,
+        changed=changed_queries(
+            {pipeline: node for pipeline, node in ends.items() if pipeline not in experiment.controls},
+            executor,
+            first,
+            of_first,
+            of_first.get(experiment.baseline) if experiment.baseline is not None else None,
+        ),
     )
     scores = [
         Score(collection=name, pipeline=p, metric=metric, value=float(np.mean(values[p][metric])))

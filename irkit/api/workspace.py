@@ -53,12 +53,14 @@ class Workspace:
         return self.root / "eval" / "runs"
 
     def load(self, path: Path | str, settings: Sequence[str] = ()) -> Experiment:
-        """Read an experiment file; collections that cannot be there are problems of their lines.
+        """Read an experiment file; collections that cannot be there, and files that stages name, are problems of their lines.
 
         Raises:
             ConfigError: naming every problem of the file at once, each with ``file:line``.
         """
-        return load_experiment(path, settings, lambda spec: resolve(spec, base=self.root, store=self.store))
+        return load_experiment(
+            path, settings, lambda spec: resolve(spec, base=self.root, store=self.store), self.root
+        )
 
     def open(self, collection: CollectionSpec) -> Collection:
         """Open a collection; the first time, its tables are built in the store."""

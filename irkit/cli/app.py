@@ -16,6 +16,7 @@ from irkit.cli.models import app as models_app
 from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
 from irkit.cli.setup import doctor, init
 from irkit.cli.store import app as store_app
+from irkit.cli.train import make_task, train
 from irkit.core.errors import ConfigError, IrkitError
 
 app = typer.Typer(
@@ -129,6 +130,12 @@ def plan(
             )
             table.add_row(*(Text(cell) for cell in cells))
         out.print(table)
+        for node in nodes:
+            if (explains := node.explains) is not None:
+                queries = "query" if explains.queries == 1 else f"{explains.queries} queries"
+                have = "stored" if explains.stored else "to compute"
+                told = f"at most {explains.documents} documents of the first {queries}, {have}"
+                out.print(f"{node.label} for {', '.join(node.pipelines)} explains {told}", markup=False)
         count = sum(node.status in ("compute", "partly") for node in nodes)
         out.print(f"{count} of {len(nodes)} stages to compute\n")
 
@@ -170,7 +177,10 @@ def search(
     ] = None,
     hits: Annotated[int, typer.Option("-k", min=1, help="How many hits to show.")] = 5,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Show what the reranker looked at in every hit.")
+        bool,
+        typer.Option(
+            "--explain", help="Show how the query was changed, and what the reranker looked at in every hit."
+        ),
     ] = False,
     settings: Settings = None,
     root: Root = None,
@@ -196,6 +206,8 @@ def search(
         )
 
 
+app.command()(train)
+app.command("make-task")(make_task)
 app.command()(init)
 app.command()(doctor)
 

@@ -55,11 +55,12 @@ def highlighted(explanation: Explanation, greatest: float) -> Text:
 
 
 def legend(explanation: Explanation) -> Text:
-    """Return the words that count most, with their weights: what a terminal without colours has to go by."""
+    """Return the words that count most, with their weights: what a terminal without colours has to go by; and the rank before."""
     from rich.text import Text
 
     named = ", ".join(f"{one_line(word)} {weight:.4f}" for word, weight in explanation.strongest(_MOST))
-    return Text(f"looked at: {named or 'nothing'}; {explanation.score:.4f} in all", "dim")
+    before = "" if explanation.before is None else f"; rank {explanation.before} before"
+    return Text(f"looked at: {named or 'nothing'}; {explanation.score:.4f} in all{before}", "dim")
 
 
 def _style(share: float) -> str:

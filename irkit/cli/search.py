@@ -8,6 +8,7 @@ from pathlib import Path
 
 from irkit.api.workspace import Workspace
 from irkit.cli import console
+from irkit.cli.changed import changed_query
 from irkit.cli.highlight import greatest_weight, highlighted, legend, one_line
 from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError, nearest
@@ -15,6 +16,7 @@ from irkit.core.explanation import Explains, Explanation
 from irkit.core.queries import Queries
 from irkit.core.rankings import CodeArray, ScoreArray
 from irkit.data.collection import Collection
+from irkit.exec.changes import query_nodes
 
 
 def search(
@@ -46,11 +48,14 @@ def search(
 
     def answer(text: str) -> None:
         asked = Queries.of([text])
-        if explain:
-            found, (seen,) = searcher.explained(asked, hits)
-        else:
-            found, seen = searcher(asked), []
-        _show(opened, found[0], hits, {each.doc: each for each in seen})
+        if not explain:
+            _show(opened, searcher(asked)[0], hits, {})
+            return
+        seen = searcher.explained(asked, hits)
+        if seen.changes[0]:
+            for line in changed_query(text, seen.changes[0]):
+                console.out().print(line)
+        _show(opened, seen.rankings[0], hits, {each.doc: each for each in seen.documents[0]})
 
     if query:
         answer(query)
@@ -61,20 +66,19 @@ def search(
 
 
 def _can_explain(experiment: Experiment, name: str) -> None:
-    able = [
-        each
-        for each, pipeline in experiment.pipelines.items()
-        if isinstance(pipeline.graph().stage, Explains)
-    ]
+    ends = {each: pipeline.graph() for each, pipeline in experiment.pipelines.items()}
+    able = [each for each, end in ends.items() if isinstance(end.stage, Explains) or query_nodes(end)]
     if name in able:
         return
-    last = experiment.pipelines[name].graph().stage.name
+    last = ends[name].stage.name
     if able:
-        hint = f"choose a pipeline that ends with such a stage: {', '.join(f'-p {each!r}' for each in able)}"
+        hint = f"choose a pipeline that can be explained: {', '.join(f'-p {each!r}' for each in able)}"
     else:
         hint = "end the pipeline with a reranker that reads a language model's attention, such as icr"
     raise ConfigError.of(
-        f"the last stage, {last!r}, cannot explain its scores", where=f"pipeline {name!r}", hint=hint
+        f"the last stage, {last!r}, cannot explain its scores, and no stage changes the query",
+        where=f"pipeline {name!r}",
+        hint=hint,
     )
 
 

@@ -60,6 +60,12 @@ def ls(
     out = console.out()
     out.print(table)
     out.print(f"{table.row_count} artifacts, {human(total)}, in {found.root}")
+    for ledger in found.ledgers() if kind is None else []:
+        out.print(
+            f"ledger {ledger.name}: {len(ledger)} entries, {human(ledger.size)}, which gc keeps, for they cost something to make; "
+            f"delete {ledger.file} to have them made again",
+            soft_wrap=True,
+        )
     for path, size in found.unfinished():
         if path.name.startswith(TRASH):
             key, note = (
@@ -78,10 +84,16 @@ def verify(root: Root = None, store: StoreRoot = None) -> None:
     damaged = list(found.verify())
     for key, problem in damaged:
         typer.echo(f"damaged: {key[:12]}: {problem}")
+    torn = [(ledger, *line) for ledger in found.ledgers() for line in ledger.damaged()]
+    for ledger, number, problem in torn:
+        typer.echo(f"damaged: ledger {ledger.name}, line {number}: {problem}; it is not used")
+    damaged += [(str(ledger.file), problem) for ledger, _, problem in torn]
     if damaged:
         typer.echo(f"remove {'it' if len(damaged) == 1 else 'them'} with: irkit store gc --broken")
         raise typer.Exit(1)
-    typer.echo(f"{sum(1 for _ in found.artifacts())} artifacts are sound")
+    entries = sum(len(ledger) for ledger in found.ledgers())
+    also = f" and {entries} entries of ledgers" if entries else ""
+    typer.echo(f"{sum(1 for _ in found.artifacts())} artifacts{also} are sound")
 
 
 @app.command()
@@ -104,7 +116,7 @@ def gc(
     root: Root = None,
     store: StoreRoot = None,
 ) -> None:
-    """Remove artifacts. Whatever is removed is built again when it is needed."""
+    """Remove artifacts. Whatever is removed is built again when it is needed. Ledgers stay: delete their files yourself."""
     if not (broken or unfinished) and older_than is None and max_size is None:
         hint = "say which: --older-than DAYS, --max-size SIZE, --broken, --unfinished"
         raise ConfigError.of("nothing was chosen to be removed", where="irkit store gc", hint=hint)
@@ -126,6 +138,12 @@ def gc(
         count += done
         what = ("would remove" if dry_run else "removed") if done else "in use, kept"
         typer.echo(f"{what} {path.name.removeprefix(TRASH)[:12]}: {why}")
+    for ledger in found.ledgers() if broken else []:
+        lines = sum(1 for _ in ledger.damaged()) if dry_run else ledger.mend()
+        count += lines
+        if lines:
+            what = "would remove" if dry_run else "removed"
+            typer.echo(f"{what} {lines} damaged lines of the ledger {ledger.name}")
     typer.echo(f"{count} {'would be ' if dry_run else ''}removed")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self, runtime_checkable
+
+import numpy as np
 
 from irkit.core.rankings import CodeArray, ScoreArray
 
@@ -20,16 +22,23 @@ class Explanation:
         score: the document's score before it was brought to the run's scale, which the weights add up to.
         pieces: the tokens' texts; put together they are what the model read of the document.
         weights: what each piece contributes to the score; 0 for those that the method leaves out.
+        before: the document's rank before the stage, from 1; None where nothing says so. Stages leave it to :meth:`after`.
     """
 
     doc: int
     score: float
     pieces: tuple[str, ...]
     weights: tuple[float, ...]
+    before: int | None = None
 
     def __post_init__(self) -> None:
         if len(self.pieces) != len(self.weights):
             raise ValueError(f"{len(self.pieces)} pieces and {len(self.weights)} weights")
+
+    def after(self, ranking: CodeArray) -> Self:
+        """Return the same with the document's rank in ``ranking``, ``int32[n]``: what the stage was given, best first."""
+        places = np.flatnonzero(ranking == self.doc)
+        return replace(self, before=int(places[0]) + 1 if len(places) else None)
 
     def words(self) -> list[tuple[str, float]]:
         """Return the words of the text with the weights of their pieces added up.

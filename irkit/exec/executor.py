@@ -121,6 +121,13 @@ class Executor:
             raise TypeError(f"{node.stage.name!r} produces queries, not rankings")
         return result
 
+    def queries(self, node: Node) -> Queries:
+        """Return all the collection's queries as a query stage changed them."""
+        result = self._result(node)
+        if not isinstance(result, Queries):
+            raise TypeError(f"{node.stage.name!r} produces rankings, not queries")
+        return result
+
     def traces(self) -> Iterator[tuple[Node, Trace]]:
         """Yield the cost of every node whose results are stored."""
         for node in self.nodes:
@@ -144,7 +151,11 @@ class Executor:
         queries, upstream = self._inputs(node)
         loaded = stage in self._states
         state, *_ = self._prepare(stage)
-        found = [stage.explain(queries.text[row], upstream[0][row], state, top) for row in rows]
+        found = []
+        for row in rows:
+            before = upstream[0][row]
+            seen = stage.explain(queries.text[row], before, state, top)
+            found.append([each.after(before[0]) for each in seen])
         if not loaded and self._uses[stage] <= 0:
             self._states.pop(stage)
         return found

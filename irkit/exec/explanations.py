@@ -6,12 +6,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from irkit.core.errors import StageError
 from irkit.core.explanation import Explains, Explanation
-from irkit.exec.keys import part_of
+from irkit.exec.keys import Namer, part_of
 from irkit.pipeline.graph import Node
 from irkit.store import Build, Recipe
 
@@ -20,13 +20,42 @@ if TYPE_CHECKING:
 
 TOP = 3
 """Documents of a query that are explained."""
-FORMAT = 1
+FORMAT = 2
 _FILE = "explanations.json"
 
 
 def asked(node: Node) -> int:
     """Return for how many of the collection's first queries a node's stage is to explain its results (option ``explanations``)."""
     return int(getattr(node.stage, "explanations", 0)) if isinstance(node.stage, Explains) else 0
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a node's stage is asked to explain.
+
+    Attributes:
+        queries: of how many queries.
+        documents: how many at most: a query may have fewer.
+        stored: whether the store has all of it.
+    """
+
+    queries: int
+    documents: int
+    stored: bool
+
+
+def planned(namer: Namer, node: Node) -> Asked | None:
+    """Return what a node's stage will be asked to explain; None for nothing. Loads and computes nothing."""
+    queries = len(namer.query_keys[: asked(node)])
+    if not queries:
+        return None
+    return Asked(queries, queries * TOP, namer.context.store.find(recipe(namer, node)) is not None)
+
+
+def recipe(namer: Namer, node: Node) -> Recipe:
+    """Return what the explanations that a node's stage is asked for are called in the store."""
+    spec = {"format": FORMAT, "of": namer.recipe(node).base, "top": TOP}
+    return Recipe("explanations", spec, part_of(namer.query_keys[: asked(node)]))
 
 
 def explanations(executor: Executor, node: Node) -> list[list[Explanation]]:
@@ -38,7 +67,6 @@ def explanations(executor: Executor, node: Node) -> list[list[Explanation]]:
     keys = executor.namer.query_keys[: asked(node)]
     if not keys:
         return []
-    spec = {"format": FORMAT, "of": executor.recipe(node).base, "top": TOP}
 
     def write(build: Build) -> Mapping[str, Any]:
         found = executor.explain(node, range(len(keys)), TOP)
@@ -47,11 +75,13 @@ def explanations(executor: Executor, node: Node) -> list[list[Explanation]]:
         build.path(_FILE).write_text(json.dumps(data), encoding="ascii")
         return {"queries": len(keys)}
 
-    artifact = executor.context.store.get(Recipe("explanations", spec, part_of(keys)), write)
+    artifact = executor.context.store.get(recipe(executor.namer, node), write)
     data = json.loads((artifact.path / _FILE).read_text(encoding="ascii"))
     return [
         [
-            Explanation(each["doc"], each["score"], tuple(each["pieces"]), tuple(each["weights"]))
+            Explanation(
+                each["doc"], each["score"], tuple(each["pieces"]), tuple(each["weights"]), each["before"]
+            )
             for each in of_query
         ]
         for of_query in data

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from irkit.core.flow import flow
 from irkit.exec.executor import label_of
+from irkit.exec.explanations import Asked, planned
 from irkit.exec.keys import Namer
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node, merged
@@ -28,6 +29,7 @@ class NodePlan:
         queries: how many queries will be computed.
         reason: why it is computed, "" when it is not.
         builds: the kinds of artifact (index, vectors) that must be built first.
+        explains: what its stage is asked to explain, for the report; None for nothing.
     """
 
     node: Node
@@ -37,6 +39,7 @@ class NodePlan:
     queries: int = 0
     reason: str = ""
     builds: tuple[str, ...] = ()
+    explains: Asked | None = None
 
 
 def plan(context: Context, ends: Mapping[str, Node]) -> list[NodePlan]:
@@ -50,18 +53,20 @@ def plan(context: Context, ends: Mapping[str, Node]) -> list[NodePlan]:
     for node in merged(list(ends.values())):
         pipelines = tuple(name for name in ends if node in reached[name])
         label, missing = label_of(node), len(namer.missing(node)) if node in to_do else 0
+        explains = planned(namer, node)
         if not missing:  # the whole is there, or its pieces are, or nothing asks for it
             here = node in to_do or namer.has(node)
-            plans.append(NodePlan(node, label, pipelines, "stored" if here else "not needed"))
+            status: Status = "stored" if here else "not needed"
+            plans.append(NodePlan(node, label, pipelines, status, explains=explains))
             continue
         builds = []
         for needed in node.stage.artifacts(context):
             if needed.key not in promised and store.find(needed) is None:
                 promised.add(needed.key)
                 builds.append(needed.kind)
-        status: Status = "compute" if missing == len(namer.query_keys) else "partly"
+        status = "compute" if missing == len(namer.query_keys) else "partly"
         reason = explain(namer.recipe(node), stored) if status == "compute" else f"{missing} new queries"
-        plans.append(NodePlan(node, label, pipelines, status, missing, reason, tuple(builds)))
+        plans.append(NodePlan(node, label, pipelines, status, missing, reason, tuple(builds), explains))
     return plans
 
 

@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from irkit.core.explanation import Explains, Explanation
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
+from irkit.exec.changes import Step, changes, query_nodes
 from irkit.exec.check import run_stage
 from irkit.exec.results import Result
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node
 from irkit.pipeline.stage import Batch, Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a pipeline did, and why.
+
+    Attributes:
+        rankings: of Q queries.
+        documents: per query, what the last stage saw in its best documents; none where it cannot explain itself.
+        changes: per query, what each query stage did to it; none where the pipeline has none.
+    """
+
+    rankings: Rankings
+    documents: list[list[Explanation]]
+    changes: list[list[Step]]
 
 
 class Searcher:
@@ -32,22 +48,25 @@ class Searcher:
         """Return the pipeline's rankings of the queries."""
         return self._rankings(self._results(queries))
 
-    def explained(self, queries: Queries, top: int) -> tuple[Rankings, list[list[Explanation]]]:
-        """Return the rankings, and for every query what the last stage saw in its best documents.
+    def explained(self, queries: Queries, top: int) -> Seen:
+        """Return the rankings, what happened to every query, and what the last stage saw in its best documents.
 
         Raises:
-            TypeError: when the last stage cannot explain itself.
+            TypeError: when the pipeline has no query stage, and its last stage cannot explain itself.
         """
         end, results = self._end, self._results(queries)
-        if not isinstance(end.stage, Explains):
+        changed: dict[Node, Queries] = {node: results[node] for node in query_nodes(end)}  # type: ignore[misc]
+        if not changed and not isinstance(end.stage, Explains):
             raise TypeError(f"{end.stage.name!r} does not explain its results")
-        seen = results[end.queries] if end.queries else queries
-        before = results[end.upstream[0]]
-        found = [
-            end.stage.explain(text, before[row], self._states[end.stage], top)  # type: ignore[index]
-            for row, text in enumerate(seen.text)  # type: ignore[union-attr]
-        ]
-        return self._rankings(results), found
+        documents: list[list[Explanation]] = [[] for _ in range(len(queries))]
+        if isinstance(end.stage, Explains):
+            asked = changed[end.queries] if end.queries else queries
+            before = results[end.upstream[0]]
+            for row, text in enumerate(asked.text):
+                given = before[row]  # type: ignore[index]
+                seen = end.stage.explain(text, given, self._states[end.stage], top)
+                documents[row] = [each.after(given[0]) for each in seen]
+        return Seen(self._rankings(results), documents, changes(queries, changed))
 
     def _results(self, queries: Queries) -> dict[Node, Result]:
         results: dict[Node, Result] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import cached_property
 from pathlib import Path
@@ -144,6 +144,19 @@ class Encoder:
             raise ModelError.of("the model has no token vectors", where=self.name, hint=hint)
         return int(found)
 
+    @property
+    def separator(self) -> str:
+        """The text that its tokeniser reads as the special token between two texts.
+
+        Raises:
+            ModelError: when the tokeniser has none.
+        """
+        found = getattr(getattr(self._model, "tokenizer", None), "sep_token", None)
+        if not found:
+            hint = "take a checkpoint of the BERT or RoBERTa family"
+            raise ModelError.of("the model's tokeniser has no separator", where=self.name, hint=hint)
+        return str(found)
+
     def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
         """Return one vector a text, ``float32[n, dim]``. A text without any token has the zero vector.
 
@@ -220,17 +233,46 @@ class Encoder:
         markers = [prompt for prompt in self._prompts.values() if prompt]
         return WordIds(self._model.tokenizer, self.name, markers)
 
+    @property
+    def loaded(self) -> Any:
+        """The model itself, of sentence-transformers."""
+        return self._model
+
+    def features(self, texts: Sequence[str], side: Side) -> Features:
+        """Return what the tokeniser makes of texts with their side's prompt, on the CPU, padded to the longest: for training."""
+        return dict(self._model.preprocess(list(texts), prompt=self._prompts[side], task=side))
+
+    def passes(
+        self, texts: Sequence[str], side: Side, then: Callable[[Features, Features], Features]
+    ) -> Iterator[tuple[NDArray[np.int64], Features]]:
+        """Run the model, and yield batch by batch the numbers of the texts and what ``then`` made of them.
+
+        Args:
+            texts: the texts.
+            side: whether they are queries or documents.
+            then: makes, on the device and without gradients, tensors with a row a text of the model's features and output;
+                may run in several threads at a time. It must not let a row depend on the number of rows.
+        """
+        for rows, _, result in self._run(texts, side, then=then):
+            yield rows, result
+
     def _run(
-        self, texts: Sequence[str], side: Side, attention: Attention | None = None
+        self,
+        texts: Sequence[str],
+        side: Side,
+        attention: Attention | None = None,
+        then: Callable[[Features, Features], Features] | None = None,
     ) -> Iterator[tuple[NDArray[np.int64], Features, Features]]:
         def forward(features: Features) -> Features:
-            result = dict(self._model(features, task=side))
+            result = dict(self._model(dict(features), task=side))
+            if then is not None:
+                return then(features, result)
             return result if attention is None else {**result, "salience": attention.received()}
 
         return self._runner.run(
             texts,
             self._layout,
-            lambda part: dict(self._model.preprocess(part, prompt=self._prompts[side], task=side)),
+            lambda part: self.features(part, side),
             forward,
             attention.most if attention else None,
         )

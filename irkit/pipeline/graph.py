@@ -11,7 +11,7 @@ from typing import Any
 
 from irkit.core.errors import ConfigError, Place, Problem
 from irkit.pipeline.registry import make_stage
-from irkit.pipeline.stage import Stage
+from irkit.pipeline.stage import QueryStage, Stage
 
 Problems = list[tuple[Place, str, str | None]]
 """(place in the pipeline's YAML form, message, hint) of everything that does not fit together."""
@@ -193,7 +193,10 @@ class _State:
 
 def compile_pipeline(pipeline: Pipeline, problems: Problems, at: Place = ()) -> Node | None:
     """Return the node of a pipeline, or None after appending (place, message, hint) to ``problems``."""
-    node = _Compiler(problems).pipeline(pipeline, _State(), at)
+    compiler = _Compiler(problems)
+    node = compiler.pipeline(pipeline, _State(), at)
+    if node is not None and not problems:
+        compiler.check_forms(node)
     return None if problems else node
 
 
@@ -204,6 +207,17 @@ class _Compiler:
         self.problems = problems
         self._nodes: dict[tuple[int, _State], Node] = {}
         self._known: dict[Node, Node] = {}
+        self._places: dict[Node, Place] = {}
+
+    def check_forms(self, end: Node) -> None:
+        """Refuse a query stage whose forms of the query no later stage takes: it would change nothing, and nobody would be told."""
+        nodes = list(end.walk())
+        for maker in nodes:
+            if isinstance(maker.stage, QueryStage) and not any(_taken(maker, maker.stage.gives, nodes)):
+                name, forms = maker.stage.name, " and ".join(maker.stage.gives)
+                message = f"no stage after {name!r} takes the {forms} that it gives a query"
+                hint = "put one after it: bm25 takes terms, dense a vector, maxsim tokens"
+                self.problems.append((self._places[maker], message, hint))
 
     def pipeline(self, pipeline: Pipeline, state: _State, at: Place) -> Node | None:
         # In a branch of a fusion: what stands before the fusion, which another branch may take up.
@@ -236,6 +250,7 @@ class _Compiler:
         before = len(self.problems)
         node = Node(step.stage, state.queries, self.upstream(step, state, here))
         node = self._known.setdefault(node, node)
+        self._places.setdefault(node, here)
         if len(self.problems) == before:  # a misfit is named at every place where it stands
             self._nodes[id(step), state] = node
         return node
@@ -264,6 +279,17 @@ class _Compiler:
         if stage.needs == "none" or state.rankings is None:
             return ()
         return (state.rankings,)
+
+
+def _taken(maker: Node, forms: tuple[str, ...], nodes: Sequence[Node]) -> Iterator[bool]:
+    """Yield, for every node that sees the queries of ``maker`` with these forms, whether it takes any of them."""
+    for node in nodes:
+        if node.queries == maker:
+            yield bool(set(forms) & set(node.stage.takes))
+            if (
+                isinstance(node.stage, QueryStage) and "text" not in node.stage.gives
+            ):  # the forms go on through it
+                yield from _taken(node, forms, nodes)
 
 
 def _reaches(node: Node, wanted: Node) -> bool:

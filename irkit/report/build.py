@@ -13,6 +13,7 @@ from irkit.config.yaml import dump_yaml
 from irkit.core.files import write_atomically
 from irkit.core.text import inert
 from irkit.report import format as fmt
+from irkit.report.changed import changed_tables
 from irkit.report.compare import CompareTable, compare_tables
 from irkit.report.explained import explained_tables
 from irkit.report.results import PerQuery, Results, load_results
@@ -51,9 +52,11 @@ def render(results: Results, per_query: Sequence[PerQuery]) -> str:
         "count": fmt.count,
         "delta": fmt.delta,
         "duration": fmt.duration,
+        "effect": fmt.effect,
         "groupby_collection": _by_collection,
         "metric": fmt.metric,
         "moment": _moment,
+        "p_value": fmt.p_value,
         "plural": fmt.plural,
         "said": said,
         "size": fmt.size,
@@ -72,6 +75,7 @@ def render(results: Results, per_query: Sequence[PerQuery]) -> str:
         opens_nothing=any(not row.time.artifact_bytes for row in rows),
         unknown_count=any(row.per_query is None for row in rows),
         comparisons=compare_tables(results, per_query),
+        changed=changed_tables(per_query),
         explained=explained_tables(per_query),
         off=sum(item.status == "off" for item in results.expected),
         yaml=dump_yaml({"pipelines": results.pipelines}),

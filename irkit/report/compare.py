@@ -1,10 +1,11 @@
-"""Pipelines against the baseline, query by query: how many are won and lost, and by how much."""
+"""Pipelines against the baseline, query by query: how many are won and lost, by how much, and whether it may be chance."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from irkit.evaluate.significance import ALPHA, cohens_d, holm, t_test
 from irkit.report.results import PerQuery, Results
 
 TIE = 1e-9
@@ -36,7 +37,12 @@ class Histogram:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One pipeline against the baseline on one metric."""
+    """One pipeline against the baseline on one metric.
+
+    Attributes:
+        effect: the mean difference in standard deviations of the differences; None where they are all the same.
+        p_value: of the paired t-test over the queries, corrected after Holm for the pipelines of the table; None for one query.
+    """
 
     pipeline: str
     wins: int
@@ -44,11 +50,21 @@ class Comparison:
     losses: int
     mean: float
     histogram: Histogram
+    effect: float | None
+    p_value: float | None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the corrected p-value is below 0.05."""
+        return self.p_value is not None and self.p_value < ALPHA
 
 
 @dataclass(frozen=True)
 class CompareTable:
-    """All pipelines of one collection on one metric; ``absent`` lack values for it."""
+    """All pipelines of one collection on one metric; ``absent`` lack values for it.
+
+    The pipelines of a table are one family of tests; those of other metrics and collections are families of their own.
+    """
 
     collection: str
     metric: str
@@ -74,20 +90,30 @@ def compare_tables(results: Results, per_query: Sequence[PerQuery]) -> list[Comp
             for pipeline in pipelines:
                 ours = values.values.get(pipeline, {}).get(metric)
                 if pipeline != baseline and ours is not None:
-                    deltas[pipeline] = [a - b for a, b in zip(ours, base, strict=True)]
+                    deltas[pipeline] = [difference(a, b) for a, b in zip(ours, base, strict=True)]
             if not deltas:
                 continue
             absent = tuple(p for p in pipelines if p != baseline and p not in deltas)
             limit = max(abs(d) for row in deltas.values() for d in row)
-            rows = tuple(_compare(pipeline, row, limit) for pipeline, row in deltas.items())
+            p_values = holm([t_test(row) for row in deltas.values()])
+            rows = tuple(
+                _compare(pipeline, row, limit, p)
+                for (pipeline, row), p in zip(deltas.items(), p_values, strict=True)
+            )
             tables.append(CompareTable(values.collection, metric, baseline, len(base), rows, absent))
     return tables
 
 
-def _compare(pipeline: str, deltas: Sequence[float], limit: float) -> Comparison:
+def difference(ours: float, base: float) -> float:
+    """Return the difference of a query's values; 0 where they are equal but for rounding, which no test shall take for more."""
+    delta = ours - base
+    return 0.0 if abs(delta) <= TIE else delta
+
+
+def _compare(pipeline: str, deltas: Sequence[float], limit: float, p_value: float | None) -> Comparison:
     wins, losses = [0] * BINS, [0] * BINS
     for value in deltas:
-        if abs(value) <= TIE:
+        if not value:
             continue
         place = min(int(abs(value) / limit * BINS), BINS - 1)
         if value > 0:
@@ -102,4 +128,6 @@ def _compare(pipeline: str, deltas: Sequence[float], limit: float) -> Comparison
         losses=lost,
         mean=sum(deltas) / len(deltas),
         histogram=Histogram(limit, tuple(losses), tuple(wins)),
+        effect=cohens_d(deltas),
+        p_value=p_value,
     )

@@ -76,7 +76,7 @@ def _query(query: ExplainedQuery) -> QueryView:
 def _document(document: ExplainedDocument, greatest: float) -> DocumentView:
     spans: list[Span] = []
     for piece, weight in zip(document.pieces, document.weights, strict=True):
-        shade = _shade(weight, greatest)
+        shade = shade_of(weight, greatest)
         if not spans and not (piece := piece.lstrip()):  # the page keeps white space, and begins with none
             continue
         if shade is None and spans and spans[-1].shade is None:
@@ -87,6 +87,7 @@ def _document(document: ExplainedDocument, greatest: float) -> DocumentView:
     return DocumentView(document, tuple(spans), tuple(seen.strongest(_SHOWN)))
 
 
-def _shade(weight: float, greatest: float) -> str | None:
+def shade_of(weight: float, greatest: float) -> str | None:
+    """Return the class of a weight's background, ``greatest`` having the strongest; None for a weight that has none."""
     step = round(SHADES * abs(weight) / greatest) if greatest else 0
     return f"{'w' if weight > 0 else 'n'}{step}" if step else None

@@ -23,6 +23,17 @@ def delta(value: float) -> str:
     return ("+" if value > 0 else MINUS) + text
 
 
+def effect(value: float) -> str:
+    """Return an effect size with its sign and two decimals; what rounds to zero has no sign."""
+    text = f"{abs(value):.2f}"
+    return text if float(text) == 0 else ("+" if value > 0 else MINUS) + text
+
+
+def p_value(value: float) -> str:
+    """Return a p-value with four decimals; what they cannot show is ``<0.0001``, and never a zero."""
+    return "<0.0001" if value < 0.00005 else f"{value:.4f}"
+
+
 def duration(seconds: float) -> str:
     """Return a time as a person would say it, to three digits: ``4.20 ms``, ``12.3 s``, ``2 min 03 s``."""
     if seconds >= 59.95:

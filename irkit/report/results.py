@@ -90,6 +90,10 @@ class ExplainedDocument(_Record):
     weights: list[float]
     more: int = 0
     """How many pieces at the end are left out here."""
+    before: int | None = None
+    """The document's rank before the stage, from 1. None when not known."""
+    gain: int | None = None
+    """What the query's judgements say of it; relevant is what is above 0. None when it is not judged."""
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:
@@ -108,13 +112,55 @@ class ExplainedQuery(_Record):
     documents: list[ExplainedDocument]
 
 
+class ChangedTerm(_Record):
+    """A weighted term of an expanded query."""
+
+    term: str
+    weight: float
+    original: bool | None = None
+    """Whether the collection's query has it. None when not known."""
+
+
+class ChangeStep(_Record):
+    """What one query stage of a pipeline did to one query."""
+
+    stage: str
+    text: str
+    """The text that it left."""
+    terms: list[ChangedTerm] = Field(default_factory=list)
+    """The weighted terms that it gave the query, the strongest first; empty where it gave it none."""
+    more: int = 0
+    """How many weaker terms are left out here."""
+    told: list[str] = Field(default_factory=list)
+    """What the stage says that it did."""
+    forms: list[Literal["vector", "tokens"]] = Field(default_factory=list)
+    """What else it gave the query."""
+
+
+class ChangedQuery(_Record):
+    """A query, and what the query stages of a pipeline made of it, one after the other."""
+
+    pipeline: str
+    qid: str
+    query: str
+    """As the collection has it."""
+    steps: list[ChangeStep]
+    metric: str | None = None
+    delta: float | None = None
+    """Of the metric, against the baseline. None where there is no baseline to compare with."""
+
+
 class PerQuery(_Record):
-    """The values of every metric for each judged query, by pipeline and metric, aligned with ``qid``; and what was explained."""
+    """The values of every metric for each judged query, by pipeline and metric, aligned with ``qid``; and what was explained.
+
+    ``changed`` holds the queries that won and lost most in each pipeline with query stages.
+    """
 
     collection: str
     qid: list[str]
     values: dict[str, dict[str, list[float]]]
     explained: list[ExplainedQuery] = Field(default_factory=list)
+    changed: list[ChangedQuery] = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _aligned(self) -> Self:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from irkit.core.files import write_atomically
 from irkit.report import format as fmt
-from irkit.report.results import Results
+from irkit.report.compare import CompareTable, Comparison, compare_tables
+from irkit.report.results import PerQuery, Results
 from irkit.report.scores import Cell, Row, ScoreTable, score_tables
 
 if TYPE_CHECKING:
@@ -57,13 +59,20 @@ def terminal_tables(results: Results, width: int = 80) -> list[Table]:
     return tables
 
 
-def markdown(results: Results) -> str:
-    """Return the score tables as GitHub-flavoured Markdown: the best in bold, the legend below each table."""
+def markdown(results: Results, per_query: Sequence[PerQuery] = ()) -> str:
+    """Return the score tables as GitHub-flavoured Markdown: the best in bold, the legend below each table.
+
+    With ``per_query`` the table of a collection is followed by one of the queries won and lost against the baseline, on the first
+    metric that has values.
+    """
     parts = [f"# {_escape(results.experiment)}"]
     if results.description:
         parts.append(_escape(results.description))
     if results.left_out:
         parts.append(f"Run on some collections only, without: {', '.join(map(_escape, results.left_out))}.")
+    comparisons: dict[str, CompareTable] = {}
+    for table in compare_tables(results, per_query):
+        comparisons.setdefault(table.collection, table)
     for scores in score_tables(results):
         lines = [
             _line(["pipeline", *map(_escape, scores.metrics)]),
@@ -73,20 +82,22 @@ def markdown(results: Results) -> str:
         parts += [f"## {_escape(_title(scores))}", "\n".join(lines)]
         if legend := "; ".join(map(_escape, _legend(scores, best="bold: best"))):
             parts.append(f"{legend}.")
+        if not scores.members and scores.name in comparisons:
+            parts += _comparison(comparisons[scores.name])
     made = results.provenance
     parts.append(f"Made with irkit {_escape(made.irkit)} on {_escape(made.created)}:")
     parts.append(f"    {fmt.plain(made.command)}")
     return "\n\n".join(parts) + "\n"
 
 
-def write_markdown(results: Results, folder: Path) -> Path:
+def write_markdown(results: Results, folder: Path, per_query: Sequence[PerQuery] = ()) -> Path:
     """Write ``scores.md`` into ``folder`` and return its path.
 
     Raises:
         ReportError: when the folder cannot be written.
     """
     path = folder / MARKDOWN
-    write_atomically(path, markdown(results))
+    write_atomically(path, markdown(results, per_query))
     return path
 
 
@@ -120,6 +131,30 @@ def _cell(cell: Cell) -> str:
     if cell.expectation:
         parts.append(_MARKS[cell.expectation.status])
     return " ".join(parts)
+
+
+def _comparison(table: CompareTable) -> list[str]:
+    """Return the heading, the table and the legend of the queries won and lost."""
+    columns = ["pipeline", "won", "tied", "lost", "mean difference", "d", "p"]
+    lines = [
+        _line(columns),
+        _line([":--", *("--:" for _ in columns[1:])]),
+        *(_line([_escape(row.pipeline), *_against(row)]) for row in table.rows),
+    ]
+    what = f"Against {table.baseline}, query by query, on {table.metric}"
+    legend = (
+        "d: the mean difference in standard deviations; p: of the two-sided paired t-test, corrected after Holm for "
+        f"{fmt.plural(len(table.rows), 'pipeline')}; \\*: below 0.05."
+    )
+    return [f"### {_escape(what)}", "\n".join(lines), legend]
+
+
+def _against(row: Comparison) -> list[str]:
+    effect = fmt.DASH if row.effect is None else fmt.effect(row.effect)
+    p_value = fmt.DASH if row.p_value is None else _escape(fmt.p_value(row.p_value))
+    mark = "\\*" if row.significant else ""
+    counts = [fmt.count(value) for value in (row.wins, row.ties, row.losses)]
+    return [*counts, fmt.delta(row.mean), effect, p_value + mark]
 
 
 def _fixed(cell: Cell, with_delta: bool, with_mark: bool) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 from pydantic import Field, PositiveInt
 
 from irkit.core.queries import Queries
@@ -15,6 +16,7 @@ from irkit.models.lucene.java import anserini_version
 from irkit.models.lucene.search import Searcher
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import EXECUTION, Retriever
+from irkit.stages.forms import TERMS, terms_of
 from irkit.store import Build, Recipe
 
 
@@ -30,7 +32,10 @@ class BM25(Retriever):
 
     :class:`irkit.models.lucene.search.Searcher` has the formula. Scores are Lucene's, in float32; documents
     of equal score come by id, descending, also at the cutoff. The defaults are Anserini's for BEIR. An index
-    is shared by all stages that differ only in ``k``, ``k1``, ``b`` and ``query_side``."""
+    is shared by all stages that differ only in ``k``, ``k1``, ``b`` and ``query_side``. Weighted terms that a stage
+    before gave a query (``rm3``, say) are what is searched, in place of the text."""
+
+    takes: ClassVar[tuple[str, ...]] = ("text", TERMS)
 
     k1: float = Field(0.9, ge=0, allow_inf_nan=False, description="How slowly a term's count saturates.")
     b: float = Field(0.4, ge=0, le=1, description="How much a document's length matters.")
@@ -68,4 +73,15 @@ class BM25(Retriever):
 
     def search(self, queries: Queries, depth: int, state: State) -> Rankings:
         """Return the best ``depth`` documents of every query, exactly."""
-        return state.searcher.search(queries.text, depth, threads=state.threads)
+        weights = terms_of(queries, self.analyzer)
+        given = np.flatnonzero([each is not None for each in weights])
+        rest = np.flatnonzero([each is None for each in weights])
+        parts = [
+            state.searcher.search([queries.text[row] for row in rest], depth, threads=state.threads),
+            state.searcher.search_terms(
+                [each for each in weights if each is not None], depth, threads=state.threads
+            ),
+        ]
+        return (
+            Rankings.concat(parts).take(np.argsort(np.concatenate([rest, given]))) if len(given) else parts[0]
+        )

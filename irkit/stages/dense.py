@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
@@ -19,6 +19,7 @@ from irkit.stages.faiss_index import (
     build_spec,
     faiss_identity,
 )
+from irkit.stages.forms import VECTOR, vectors_of
 from irkit.stages.sentence_vectors import is_cosine, open_vectors, scaled, vectors_recipe
 from irkit.stages.vector_index import Flat, VectorIndex
 from irkit.store import Build, Recipe
@@ -35,6 +36,7 @@ class DenseState:
     encoder: TextEncoder
     index: VectorIndex
     cosine: bool
+    space: str
 
 
 class Dense(Retriever, EncoderOptions):
@@ -43,8 +45,10 @@ class Dense(Retriever, EncoderOptions):
 
     The default index is exact, and its result the same on every device. Queries and documents are encoded so
     that a vector depends on its own text alone; what remains on accelerators is stated in
-    :mod:`irkit.models.batching`.
+    :mod:`irkit.models.batching`. A vector that a stage before gave a query is searched as it is, in place of the text's.
     """
+
+    takes: ClassVar[tuple[str, ...]] = ("text", VECTOR)
 
     similarity: Literal["dot", "cosine"] | None = None
     """How vectors are compared; as the model says unless given."""
@@ -83,13 +87,16 @@ class Dense(Retriever, EncoderOptions):
                 vectors, file, threads=context.runtime.threads, hnsw=self.hnsw, ivf_pq=self.ivf_pq
             )
             context.notes["index"] = f"{self.index}, approximate, by faiss"
-        return DenseState(encoder, index, is_cosine(encoder, self.similarity))
+        return DenseState(encoder, index, is_cosine(encoder, self.similarity), self._vectors(context).key)
 
     def search(self, queries: Queries, depth: int, state: DenseState) -> Rankings:
         """Return the best ``depth`` documents of every query."""
         if len(state.index.vectors) == 0:
             return Rankings.empty(len(queries))
-        return state.index.search(scaled(state.encoder.vectors(queries.text, "query"), state.cosine), depth)
+        asked = vectors_of(queries, state.space)
+        if asked is None:
+            asked = scaled(state.encoder.vectors(queries.text, "query"), state.cosine)
+        return state.index.search(asked, depth)
 
     def _vectors(self, context: Context) -> Recipe:
         return vectors_recipe(self, context, self.similarity)

@@ -19,6 +19,7 @@ from irkit.core.errors import StoreError
 from irkit.core.files import sync, sync_folder
 from irkit.core.fingerprint import canonical, file_sha256
 from irkit.store.artifact import MANIFEST, Artifact, Recipe, seal
+from irkit.store.ledger import FOLDER, Ledger
 
 _SHARDS, _FILES, _RECIPE = "shards", "files", "recipe.json"
 _PARTIAL = ".partial"
@@ -60,7 +61,7 @@ class Build:
 
 
 class Store:
-    """Artifacts by key under one folder: ``ab/abcdef.../`` finished, ``building/`` under way, ``locks/``.
+    """Artifacts by key under one folder: ``ab/abcdef.../`` finished, ``building/`` under way, ``locks/``, and ``ledgers/``.
 
     Any number of processes may use one store. An artifact appears by one rename, after its files were flushed to disk, so a
     process that is killed leaves nothing half-written; a lock per artifact lets one process build while the others wait.
@@ -99,6 +100,14 @@ class Store:
         with self._writing(), self._lock(recipe):
             found = self.find(recipe)  # another process may have built it while this one waited
             return found if found is not None else self._build(recipe, builder)
+
+    def ledger(self, name: str) -> Ledger:
+        """Return the ledger of this name: what cost something to make, entry by entry. Need not exist yet."""
+        return Ledger.of(self.root, name)
+
+    def ledgers(self) -> list[Ledger]:
+        """Return the ledgers that there are, in the order of their names. Nothing but a person's hand removes one."""
+        return [self.ledger(path.stem) for path in sorted(self.root.glob(f"{FOLDER}/*.jsonl"))]
 
     def artifacts(self) -> Iterator[Artifact]:
         """Yield every finished artifact that can be read, in the order of their keys. To be looked at is not to be used."""

@@ -15,15 +15,24 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("cutoff", {"k": 3}, {}),
     ("filter", {"min_score": 0.5}, {}),
     ("bm25", {"k": 5}, {"threads": 3}),
+    ("rm3", {}, {"threads": 3}),
+    ("rocchio", {}, {"threads": 3}),
+    ("bm25prf", {}, {"threads": 3}),
+    ("axiomatic", {}, {"threads": 3}),
+    ("reset", {}, {}),
     ("dense", {"model": "minilm", "k": 5}, {"batch_size": 3}),
     ("maxsim", {"model": "minilm", "k": 5}, {"batch_size": 3}),
     ("muvera", {"model": "minilm", "k": 5}, {"batch_size": 3}),
     ("xtr", {"model": "minilm", "k": 5}, {"batch_size": 3}),
     ("colberter", {"model": "minilm", "k": 5}, {"batch_size": 3}),
+    ("lexsembridge", {"model": "minilm", "statistics": "idf"}, {"batch_size": 3}),
+    ("vector-prf", {"model": "minilm", "method": "average"}, {"batch_size": 3}),
+    ("colbert-prf", {"model": "minilm", "clusters": 6}, {"batch_size": 3}),
 ]
-ELSEWHERE = {"cross-encoder", "listwise", "icr", "blockrank"}
+ELSEWHERE = {"cross-encoder", "listwise", "icr", "blockrank", "adapter", "reformulate", "hyde", "prompt-prf"}
 """Needs a model that does not come with the tests' packages; tests/unit/stages makes a tiny one."""
-MARKS = {"bm25": [pytest.mark.java]} | {
+JAVA = ("bm25", "rm3", "rocchio", "bm25prf", "axiomatic")
+MARKS = {name: [pytest.mark.java] for name in JAVA} | {
     name: [pytest.mark.model] for name, options, _ in CASES if options.get("model") == "minilm"
 }
 

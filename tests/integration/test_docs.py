@@ -32,6 +32,7 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
         "README.md": ["sh", "yaml", "sh", "python", "python", "toml"],
         "docs/architecture.md": [],
         "docs/multi-vector.md": ["yaml", "yaml"],
+        "docs/query-side.md": ["yaml", "yaml", "sh"],
         "docs/rerankers.md": ["yaml", "sh", "sh", "yaml"],
         "CONTRIBUTING.md": ["sh"],
         "indexes/README.md": [""],
@@ -58,6 +59,8 @@ def test_make_targets_exist(name: str, block: int) -> None:
     [
         ("docs/multi-vector.md", 0),
         ("docs/multi-vector.md", 1),
+        ("docs/query-side.md", 0),
+        ("docs/query-side.md", 1),
         ("docs/rerankers.md", 0),
         ("docs/rerankers.md", 3),
     ],

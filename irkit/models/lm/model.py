@@ -223,7 +223,9 @@ class CausalLM:
             return Template((self.tokenizer.bos_token or "") + lead, "")
         chat = [{"role": "user", "content": _MARK}]
         try:
-            shown = self.render([{"role": "system", "content": system}, *chat] if system else chat, answer=True)
+            shown = self.render(
+                [{"role": "system", "content": system}, *chat] if system else chat, answer=True
+            )
         except TemplateError:  # raised by templates that know no system turn
             shown = self.render([{"role": "user", "content": lead + _MARK}], answer=True)
         before, mark, after = shown.partition(_MARK)

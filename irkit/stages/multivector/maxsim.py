@@ -73,7 +73,7 @@ class MaxSim(LateInteraction):
     def run(self, batch: Batch, state: MaxSimState) -> Rankings:
         """Rerank the upstream's documents, or search all."""
         queries = batch.queries
-        tokens = self.query_tokens(state.encoder, state.tokens, queries.text)
+        tokens = self.asked_tokens(state.encoder, state.tokens, queries)
         if batch.upstream:
             first = batch.rankings if self.depth is None else batch.rankings.top(self.depth)
             scores = state.scorer.rescore_all(tokens, first)

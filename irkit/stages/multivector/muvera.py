@@ -124,7 +124,7 @@ class Muvera(Retriever, LateInteraction, FdeConfig):
 
     def search(self, queries: Queries, depth: int, state: MuveraState) -> Rankings:
         """Return the best ``depth`` documents of every query; those that a query excludes are reranked on top of ``candidates``."""
-        tokens = self.query_tokens(state.encoder, state.tokens, queries.text)
+        tokens = self.asked_tokens(state.encoder, state.tokens, queries)
         if not self.rerank:
             return state.index.search(tokens, depth)
         first = self.candidates + depth - self.k

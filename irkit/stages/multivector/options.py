@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, PositiveInt, model_validator
 
+from irkit.core.queries import Queries
+from irkit.core.rankings import offsets_of
 from irkit.models.ragged import Ragged
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import EXECUTION, Stage
 from irkit.stages.encoding import EncoderOptions
+from irkit.stages.forms import TOKENS as ADDED
+from irkit.stages.forms import tokens_of
 from irkit.stages.multivector.encoded import TOKENS, Encoding, Kept, build_tokens, tokens_recipe
 from irkit.stages.multivector.tokens import Tokens
 from irkit.store import Artifact, Build, Recipe
@@ -54,6 +59,8 @@ class TokenOptions(BaseModel):
 
 class LateInteraction(EncoderOptions, Stage):
     """What a stage that compares token vectors has in common with all others: options, and the artifacts behind them."""
+
+    takes: ClassVar[tuple[str, ...]] = ("text", ADDED)
 
     tokens: TokenOptions = TokenOptions()
     query_special_tokens: bool | None = None
@@ -115,6 +122,15 @@ class LateInteraction(EncoderOptions, Stage):
         wanted = self.query_special_tokens
         special = encoder.multi_vector if wanted is None else wanted
         return tokens.project(encoder.tokens(texts, "query", special=special, words=words))
+
+    def asked_tokens(self, encoder: TextEncoder, tokens: Tokens, queries: Queries) -> Ragged:
+        """Return the token vectors of queries, with those that a stage before added to them."""
+        found = self.query_tokens(encoder, tokens, queries.text)
+        added = tokens_of(queries, tokens.key)
+        if added is None:
+            return found
+        parts = [np.concatenate([found[row], each[each.any(axis=1)]]) for row, each in enumerate(added)]
+        return Ragged(offsets_of([len(part) for part in parts]), np.concatenate([found.vectors[:0], *parts]))
 
 
 def reduction_spec(options: TokenOptions) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Tokens(ABC):
         longest: the greatest Euclidean norm of a row, and at least 1.
         projection: how the encoder's vectors came into this space; None where they are the encoder's own.
         words: ``uint32[T]``, the whole word of every row (see :class:`irkit.models.ragged.Ragged`); None where nobody knows.
+        key: of the artifact, which names the space that the vectors lie in; "" for tokens in memory.
     """
 
     offsets: NDArray[np.int64]
@@ -37,6 +38,7 @@ class Tokens(ABC):
     longest: float
     projection: Projection | None = None
     words: NDArray[np.uint32] | None = None
+    key: str = ""
 
     @staticmethod
     def of(offsets: NDArray[np.int64], vectors: NDArray[np.float16]) -> Tokens:
@@ -61,6 +63,7 @@ class Tokens(ABC):
             opened.projection = Projection(matrix, bool(meta["unit"]))
         words = artifact.file("words.npy")
         opened.words = Column(words).mapped if words.exists() else None
+        opened.key = artifact.key
         return opened
 
     def __len__(self) -> int:

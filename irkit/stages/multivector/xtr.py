@@ -148,7 +148,7 @@ class Xtr(Retriever, LateInteraction):
 
     def search(self, queries: Queries, depth: int, state: XtrState) -> Rankings:
         """Return the best ``depth`` documents of every query; fewer where its tokens retrieved tokens of fewer."""
-        asked = self.query_tokens(state.encoder, state.tokens, queries.text)
+        asked = self.asked_tokens(state.encoder, state.tokens, queries)
         found = self._retrieve(asked, max(depth, self.rerank or 0), state)
         if self.rerank and state.scorer:
             best = found.top(self.rerank)

@@ -66,7 +66,8 @@ def test_explanations_are_kept_and_shown(workspace: Workspace) -> None:
     best = per_query.explained[1].documents[0]
     assert len(per_query.explained[0].documents) == 3
     assert (best.docno, "".join(best.pieces), best.weights) == ("d6", "c c c d", [1, 1, 1, 1])
-    assert 'id="explained"' in (folder / "report.html").read_text(encoding="utf-8")
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert 'id="explained"' in page
     runs = toys.calls("run", "toy-look")
     again, _ = run(experiment(), workspace)
     assert again.scores == results.scores
@@ -74,6 +75,26 @@ def test_explanations_are_kept_and_shown(workspace: Workspace) -> None:
         toys.calls("run", "toy-look") == runs
     )  # asking for explanations, or no longer, computes nothing anew
     assert 'id="explained"' not in (folder / "report.html").read_text(encoding="utf-8")
+
+
+def test_they_name_the_rank_before_and_the_judgement(workspace: Workspace) -> None:
+    lines = ["query-id\tcorpus-id\tscore", "q2\td6\t2", "q2\td3\t0", "q5\td1\t1"]
+    (workspace.root / "data" / "qrels" / "test.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _, folder = run(experiment(explanations=2, first=-10.0), workspace)
+    _, (per_query,) = load_results(folder)
+    toy, look = (
+        [line.split()[2] for line in text.splitlines() if line.startswith("q2 ")]
+        for text in (
+            (folder / "runs" / "data%2Ftest" / f"{name}.trec").read_text(encoding="utf-8")
+            for name in ("one", "look")
+        )
+    )
+    (of_q2,) = (each for each in per_query.explained if each.qid == "q2")
+    assert [each.docno for each in of_q2.documents] == look[:3] != toy[:3]
+    assert [each.before for each in of_q2.documents] == [toy.index(docno) + 1 for docno in look[:3]]
+    gains = {"d6": 2, "d3": 0}
+    assert [each.gain for each in of_q2.documents] == [gains.get(docno) for docno in look[:3]]
+    assert {each.gain for of_query in per_query.explained for each in of_query.documents} >= {0, None}
 
 
 def test_endless_documents_and_halves_of_characters(workspace: Workspace) -> None:

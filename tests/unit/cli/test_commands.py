@@ -108,6 +108,21 @@ def test_plan_says_what_run_would_do(irkit: Irkit, experiment: Path) -> None:
     assert "1 of 2 stages to compute" in ended.out
 
 
+def test_plan_lists_explanations(irkit: Irkit, experiment: Path) -> None:
+    look = ("--set", "pipelines.two=[{toy: {k: 5}}, {toy-look: {explanations: 2}}]")
+
+    def planned(*settings: str) -> str:
+        return " ".join(irkit("plan", experiment, *settings).out.split())
+
+    told = "toy-look for two explains at most 6 documents of the first 2 queries"
+    assert f"{told}, to compute" in planned(*look)
+    irkit("run", experiment, *look)
+    assert f"{told}, stored" in planned(*look)
+    one = ("--set", "pipelines.two=[{toy: {k: 5}}, {toy-look: {explanations: 1}}]")
+    assert "explains at most 3 documents of the first query, to compute" in planned(*one)
+    assert "explains" not in planned()
+
+
 def test_validate(irkit: Irkit, experiment: Path) -> None:
     ended = irkit("validate", experiment)
     assert (ended.code, ended.err) == (0, "")
@@ -122,6 +137,42 @@ def test_validate(irkit: Irkit, experiment: Path) -> None:
     assert "first.yaml:3" in ended.err
     assert "first.yaml:6" in ended.err
     assert "did you mean 'toy-rerank'?" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("heads", "shown"),
+    [
+        ("core-mistral-7b-instruct-v0.3", "did you mean 'core-mistral-7b-instruct-v0.2'"),
+        ("mine/heads.json", "mine/heads.json: there is no list of heads, and no file, of this name"),
+        ("bad.json", "bad.json: the file is not JSON"),
+        ("far.json", "far.json: heads[1]: there is no head 30-0: the model has 30 layers of 9 heads"),
+        ("other.json", "the heads are those of b, 8 layers of 9 heads; this model has 30 layers of 9"),
+        ("[3-0, 30-8]", "the model has no head 30-8: it has 30 layers of 9 heads"),
+    ],
+)
+@pytest.mark.parametrize("stage", ["icr", "blockrank"])
+def test_validate_reads_lists_of_heads_and_loads_no_model(
+    irkit: Irkit, experiment: Path, heads: str, shown: str, stage: str
+) -> None:
+    Path("model").mkdir()
+    Path("model/config.json").write_text('{"num_hidden_layers": 30, "num_attention_heads": 9}')
+    Path("bad.json").write_text("{")
+    list_ = {"irkit_heads": 1, "method": "core", "source": "here"}
+    for name, layers, found in (("far", 30, ["29-8", "30-0"]), ("other", 8, ["7-0"]), ("good", 30, ["29-8"])):
+        model = {"name": "b", "layers": layers, "heads": 9}
+        Path(f"{name}.json").write_text(json.dumps({**list_, "model": model, "heads": found}))
+    text = experiment.read_text(encoding="utf-8")
+
+    def validate(value: str) -> Any:
+        step = f"  heads: [toy, {stage}: {{model: ./model, heads: {value}}}]\n"
+        experiment.write_text(text.replace("baseline", step + "baseline"), encoding="utf-8")
+        return irkit("validate", experiment)
+
+    assert validate("good.json").code == 0
+    ended = validate(heads)
+    assert ended.code == 2
+    assert "first.yaml:7" in ended.err
+    assert shown in " ".join(ended.err.split())
 
 
 def test_many_problems_are_cut_to_a_screen(irkit: Irkit, experiment: Path) -> None:

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import toys
 from rich.console import Console
@@ -30,10 +31,10 @@ def test_every_hit_shows_what_was_looked_at(irkit: Irkit, experiment: Path) -> N
     assert lines == [
         "1 4.0000 d6",
         "c c c d",
-        "looked at: c 3.0000, d 1.0000; 4.0000 in all",
+        "looked at: c 3.0000, d 1.0000; 4.0000 in all; rank 1 before",
         "2 2.0000 d3",
         "b c d e",
-        "looked at: c 1.0000, d 1.0000; 2.0000 in all",
+        "looked at: c 1.0000, d 1.0000; 2.0000 in all; rank 2 before",
     ]
 
 
@@ -97,6 +98,8 @@ def test_the_stronger_the_weight_the_stronger_the_colour() -> None:
 def test_without_colours_the_legend_tells() -> None:
     assert rendered(SEEN, None).replace("\x1b[1m", "").replace("\x1b[0m", "") == "green tea is bad"
     assert legend(SEEN).plain == "looked at: tea 1.0000, bad -0.2000, green 0.1000; 0.9000 in all"
+    moved = Explanation(7, 0.9, ("tea",), (0.9,)).after(np.array([3, 9, 7], np.int32))
+    assert legend(moved).plain == "looked at: tea 0.9000; 0.9000 in all; rank 3 before"
     assert legend(Explanation(0, 0.0, (), ())).plain == "looked at: nothing; 0.0000 in all"
 
 

@@ -109,8 +109,9 @@ def test_weights_are_numbers(store: Store, collection: Collection) -> None:
 
 def test_a_search_explains_its_last_stage(store: Store, collection: Collection) -> None:
     searcher = Searcher(Context(collection, store), look())
-    rankings, (found, nothing) = searcher.explained(Queries.of(["c d", "zzz"]), 2)
-    assert [each.doc for each in found] == rankings[0][0][:2].tolist()
-    assert nothing == []
+    seen = searcher.explained(Queries.of(["c d", "zzz"]), 2)
+    found, nothing = seen.documents
+    assert [each.doc for each in found] == seen.rankings[0][0][:2].tolist()
+    assert (nothing, seen.changes) == ([], [[], []])
     with pytest.raises(TypeError, match="does not explain"):
         Searcher(Context(collection, store), graph(toy())).explained(Queries.of(["c"]), 1)

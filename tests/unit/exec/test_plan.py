@@ -5,10 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import toys
 from executing import run
 from toys import DOCS, QUERIES, toy, toy_collection
 
 from irkit.data.collection import Collection
+from irkit.exec.executor import Executor
+from irkit.exec.explanations import TOP, Asked
 from irkit.exec.plan import NodePlan, plan
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Pipeline
@@ -147,3 +150,18 @@ def test_an_artifact_made_otherwise_is_a_reason_where_there_is_no_other(
     assert (node.status, node.reason) == ("compute", "what it reads is now made otherwise")
     (node,) = planned(store, collection, a=make_stage("toy-indexed", k=2)).values()
     assert node.reason == "k: 1 -> 2"
+
+
+def test_explanations_that_are_asked_for_are_planned(store: Store, collection: Collection) -> None:
+    pipeline = toy(k=5) >> make_stage("toy-look", explanations=2)
+    found = planned(store, collection, a=pipeline)
+    assert found["toy (k=5)"].explains is None
+    (label,) = set(found) - {"toy (k=5)"}
+    assert found[label].explains == Asked(queries=2, documents=2 * TOP, stored=False)
+    executor = Executor(Context(collection, store), [node := pipeline.graph()])
+    executor.artifact(node)
+    kept = planned(store, collection, a=pipeline)[label]
+    assert (kept.status, kept.explains) == ("stored", Asked(2, 2 * TOP, stored=True))
+    more = planned(store, collection, a=toy(k=5) >> make_stage("toy-look", explanations=99))
+    assert [each.explains for each in more.values()][1] == Asked(len(QUERIES), len(QUERIES) * TOP, False)
+    assert toys.calls("explain") == 2

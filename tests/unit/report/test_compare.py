@@ -1,4 +1,4 @@
-"""Wins, ties and losses against the baseline, and where the differences fall."""
+"""Wins, ties and losses against the baseline, where the differences fall, and whether they may be chance."""
 
 from __future__ import annotations
 
@@ -8,8 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from irkit.report import format as fmt
+from irkit.report.build import render
 from irkit.report.compare import BINS, CompareTable, compare_tables
-from irkit.report.results import PerQuery, Results
+from irkit.report.results import PerQuery, Results, Score
+from irkit.report.text import markdown
+
+SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
+"""Hours of sleep won: the example of Student (1908), t = 4.0621, p = 0.002833."""
 
 
 def _tables(make: Callable[..., Results], base: list[float], ours: list[float]) -> list[CompareTable]:
@@ -61,3 +67,76 @@ def test_without_baseline_or_values_there_is_nothing(
     assert compare_tables(make(baseline=None), per_query) == []
     assert compare_tables(make(), []) == []
     assert compare_tables(make(baseline="other"), per_query) == []
+
+
+BASE = [0.5] * 10
+BETTER = [0.5 + each / 10 for each in SLEEP]
+NO_BETTER = [0.6, 0.4] * 5
+
+
+def _against(make: Callable[..., Results], **pipelines: list[float]) -> CompareTable:
+    values = {name: {"m": row} for name, row in {"a": BASE, **pipelines}.items()}
+    results = make(metrics=["m"], pipelines={name: [] for name in values}, baseline="a")
+    qid = [str(i) for i in range(len(BASE))]
+    (table,) = compare_tables(results, [PerQuery(collection="c", qid=qid, values=values)])
+    return table
+
+
+def test_p_values_are_the_t_tests_corrected_for_the_pipelines_of_the_table(
+    make: Callable[..., Results],
+) -> None:
+    (alone,) = _against(make, b=BETTER).rows
+    assert alone.p_value == pytest.approx(0.002833, abs=5e-7)  # Student's own example
+    assert alone.effect == pytest.approx(4.0621 / 10**0.5, abs=1e-4)
+    assert alone.significant
+    among = _against(make, b=BETTER, c=NO_BETTER, d=NO_BETTER).rows
+    assert among[0].p_value == pytest.approx(3 * 0.002833, abs=5e-6)
+    assert (among[1].p_value, among[1].significant) == (1.0, False)
+
+
+def test_a_correction_can_take_the_mark_away(make: Callable[..., Results]) -> None:
+    values = {name: BETTER if name == "b" else NO_BETTER for name in map(chr, range(ord("b"), ord("b") + 18))}
+    first = _against(make, **values).rows[0]
+    assert first.p_value == pytest.approx(18 * 0.002833, abs=5e-5)
+    assert not first.significant
+
+
+def test_a_table_of_one_query_or_of_ties_claims_nothing(make: Callable[..., Results]) -> None:
+    (row,) = _tables(make, [0.1], [0.9])[0].rows
+    assert (row.p_value, row.effect, row.significant) == (None, None, False)
+    (row,) = _tables(make, [0.1 + 0.2, 0.3], [0.3, 0.1 + 0.2])[0].rows  # they differ by rounding
+    assert (row.p_value, row.mean) == (1.0, 0.0)
+    (row,) = _tables(make, [0.1 + 0.2, 0.1 + 0.2], [0.3, 0.3])[0].rows
+    assert (row.p_value, row.significant) == (1.0, False)
+
+
+def test_the_page_and_the_markdown_show_them(make: Callable[..., Results]) -> None:
+    values = {"a": {"m": BASE}, "b": {"m": BETTER}, "x<y": {"m": NO_BETTER}}
+    results = make(
+        metrics=["m"], pipelines={name: [] for name in values}, baseline="a", scores=[], controls={}
+    )
+    results = results.model_copy(
+        update={"scores": [Score(collection="c", pipeline=p, metric="m", value=0.5) for p in values]}
+    )
+    one = PerQuery(collection="c", qid=[str(i) for i in range(10)], values=values)
+    html = render(results, [one])
+    assert (
+        '<strong>0.0057<span aria-hidden="true">*</span><span class="sr"> (significant)</span></strong>'
+        in html
+    )
+    assert '<td class="num">1.0000</td>' in html
+    assert "d +1.28" in html
+    assert "corrected after Holm" in html
+    text = markdown(results, [one])
+    assert "### Against a, query by query, on m" in text
+    assert "| b | 9 | 1 | 0 | +0.1580 | +1.28 | 0.0057\\* |" in text
+    assert r"| x\<y | 5 | 0 | 5 | 0.0000 | 0.00 | 1.0000 |" in text
+    assert "Holm for 2 pipelines" in text
+    assert "Against" not in markdown(results)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.0, "<0.0001"), (0.00004, "<0.0001"), (0.0001, "0.0001"), (0.04996, "0.0500")]
+)
+def test_a_p_value_is_never_shown_as_zero(value: float, text: str) -> None:
+    assert fmt.p_value(value) == text

@@ -30,8 +30,10 @@ def query(pipeline: str = "bm25", qid: str = "7", **changes: object) -> Explaine
             score=0.5,
             pieces=["Green", " tea", HOSTILE, " is", " not", " coffee"],
             weights=[0.25, 0.5, 0.05, 0.0, 0.001, -0.25],
+            before=17,
+            gain=2,
         ),
-        ExplainedDocument(docno="d2", score=0.0, pieces=[], weights=[]),
+        ExplainedDocument(docno="d2", score=0.0, pieces=[], weights=[], gain=0),
         ExplainedDocument(docno="d3", score=0.0, pieces=["so", " so"], weights=[0.0, 0.0], more=12),
     ]
     return ExplainedQuery(
@@ -62,6 +64,13 @@ def test_the_page_shows_them(results: Results, per_query: list[PerQuery]) -> Non
     assert "The document is empty." in html
     assert "Nothing in it stands out." in html
     assert "and 12 pieces more" in html
+    assert '<span class="tag">rank 17 before</span>' in html
+    assert re.findall(r'class="tag">([a-z ]*(?:relevant|judged))<', html) == [
+        "relevant",
+        "judged not relevant",
+        "not judged",
+    ]
+    assert html.count(" before</span>") == 1
     assert 'href="#explained"' in html
     assert "style=" not in html  # the page's policy would refuse it
 

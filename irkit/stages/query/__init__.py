@@ -1,0 +1,1 @@
+"""Stages that change a query before it is matched."""

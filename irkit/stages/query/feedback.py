@@ -1,0 +1,42 @@
+"""What the stages of pseudo-relevance feedback share: whose documents they believe, and when."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeInt
+
+from irkit.core.rankings import Rankings
+from irkit.pipeline.context import Context
+from irkit.pipeline.stage import Needs, QueryStage
+from irkit.stages.query.gate import Gate
+
+
+class FeedbackStage(QueryStage):
+    """A query stage that takes the first documents of the stage before it, whichever that is, for relevant ones."""
+
+    needs: ClassVar[Needs] = "one"
+
+    fb_docs: NonNegativeInt = 10
+    """How many of the first documents are believed; 0 leaves the query as it is."""
+    gate: Gate | None = None
+    """Leave a query as it is where its first documents look unreliable; believe them always unless given."""
+
+    def believed(self, rankings: Rankings, context: Context) -> NDArray[np.bool_]:
+        """Return which queries are to be changed, ``bool[Q]``: those with documents that the gate, if any, lets through."""
+        if self.fb_docs == 0:
+            return np.zeros(len(rankings), bool)
+        found = np.diff(rankings.offsets) > 0
+        if self.gate is not None:
+            trusted = self.gate.trusts(rankings)
+            context.counts["gate/kept the query"] += int((found & ~trusted).sum())
+            context.counts["gate/changed it"] += int((found & trusted).sum())
+            found &= trusted
+            longest = int(np.diff(rankings.offsets).max(initial=0))
+            if longest < min(self.gate.depth, len(context.collection.docs)):
+                context.notes["gate"] = (
+                    f"looks at {self.gate.depth} documents, and was given {longest} at most"
+                )
+        return found

@@ -1,0 +1,1 @@
+"""Training: a recipe becomes examples (``prepare``: collections, pipelines), and examples become weights (``fit``: torch alone)."""

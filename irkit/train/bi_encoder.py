@@ -1,0 +1,76 @@
+"""What the kinds that start from a bi-encoder share: its options, and opening it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, PositiveInt
+
+from irkit.core.errors import ModelError
+from irkit.models.resolve import ResolvedModel, resolve
+from irkit.train.learner import Surroundings
+
+if TYPE_CHECKING:
+    from irkit.models.encoder import Encoder
+
+
+class BiEncoderOptions(BaseModel):
+    """Which bi-encoder, and how it reads texts; names and meanings are those of the stage ``dense``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = "minilm"
+    """A name of the catalogue, a local folder, or a hub id ``org/name[@revision]``."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """Of a frozen model's weights and arithmetic; a model that is trained has float32."""
+    max_length: PositiveInt | None = None
+    """Truncate texts to this many tokens; the model's own limit unless given."""
+    query_prompt: str | None = None
+    document_prompt: str | None = None
+    similarity: Literal["dot", "cosine"] | None = None
+    """How vectors are compared; as the model says unless given."""
+    batch_size: PositiveInt = 32
+    """Texts a batch where the frozen model encodes them."""
+
+
+def find_model(options: BiEncoderOptions, place: Surroundings) -> ResolvedModel:
+    """Return the model's files, under the recipe's name: those in ``place.model`` where training is told so."""
+    found = resolve(place.model or options.model, place.base)
+    return replace(found, name=options.model)
+
+
+def open_bi_encoder(options: BiEncoderOptions, place: Surroundings) -> tuple[Encoder, ResolvedModel]:
+    """Load the encoder.
+
+    Raises:
+        ModelError: when it cannot be loaded, or gives token vectors only.
+    """
+    from irkit.models.device import use_threads
+    from irkit.models.encoder import Encoder
+
+    use_threads(place.threads)
+    model = find_model(options, place)
+    encoder = Encoder(
+        model,
+        dtype=options.dtype,
+        max_length=options.max_length,
+        prompts={"query": options.query_prompt, "document": options.document_prompt},
+        device=place.device,
+        batch_size=options.batch_size,
+    )
+    if encoder.multi_vector:
+        hint = "take a bi-encoder, such as minilm"
+        raise ModelError.of("the model gives token vectors only", where=options.model, hint=hint)
+    return encoder, model
+
+
+def is_cosine(options: BiEncoderOptions, encoder: Encoder) -> bool:
+    """Whether vectors are compared by their cosine."""
+    return (options.similarity or encoder.similarity) == "cosine"
+
+
+def identity(options: BiEncoderOptions, model: ResolvedModel) -> dict[str, Any]:
+    """Return what decides the vectors of a text, as JSON values."""
+    decisive = set(BiEncoderOptions.model_fields) - {"batch_size"}
+    return {**options.model_dump(mode="json", include=decisive), "model": model.fingerprint}

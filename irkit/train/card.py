@@ -1,0 +1,159 @@
+"""What is written beside trained weights: ``report.json`` for programs, ``README.md``, the model card, for people."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+
+from irkit.config.yaml import dump_yaml
+from irkit.train.checkpoint import Standing
+from irkit.train.examples import Examples
+from irkit.train.recipe import Recipe
+
+REPORT, CARD = "report.json", "README.md"
+_PACKAGES = ("irkit", "numpy", "safetensors", "sentence-transformers", "torch", "transformers")
+
+
+def report(
+    recipe: Recipe,
+    variant: str | None,
+    examples: Examples,
+    standing: Standing,
+    facts: Mapping[str, Any],
+    key: str,
+    device: str,
+    threads: int,
+    seconds: float,
+) -> dict[str, Any]:
+    """Return what there is to say about a training, as JSON values."""
+    return {
+        "name": recipe.name,
+        "variant": variant,
+        "kind": recipe.kind,
+        "key": key,
+        "seed": recipe.seed,
+        "licence": recipe.licence,
+        "recipe": recipe.to_data(),
+        "sources": examples.origin.get("sources", []),
+        "examples": {
+            "fingerprint": examples.fingerprint,
+            "training": len(examples.training),
+            "held_out": len(examples.held),
+            "documents": len(examples.documents),
+            "pool": len(examples.pool),
+        },
+        "validation": {
+            "metric": "ndcg@10 of the held-out queries, against the positives and negatives of all of them",
+            "before": standing.looks["0"],
+            "after": standing.looks[str(standing.best_step)],
+            "best_step": standing.best_step,
+        },
+        "steps": standing.step,
+        "stopped_early": standing.stopped,
+        "looks": asdict(standing)["looks"],
+        "losses": standing.losses,
+        "facts": dict(facts),
+        "device": _device(device),
+        "threads": threads,
+        "seconds": round(seconds, 1),
+        "versions": {"python": platform.python_version(), **_versions()},
+    }
+
+
+def card(said: Mapping[str, Any], usage: str) -> str:
+    """Return the model card as Markdown."""
+    title = f"{said['name']}: {said['variant']}" if said["variant"] else str(said["name"])
+    description = said["recipe"].get("description") or f"Trained by `irkit train`, kind `{said['kind']}`."
+    checked = said["validation"]
+    lines = [
+        f"# {title}",
+        "",
+        description,
+        "",
+        "## Use",
+        "",
+        "```yaml",
+        usage,
+        "```",
+        "",
+        "## Trained on",
+        "",
+        "| source | split | queries | fingerprint |",
+        "|---|---|---|---|",
+        *(
+            f"| {source['task']} | {source['split'] or ''} | {source['queries']} | `{source['fingerprint'][:12]}` |"
+            for source in said["sources"]
+        ),
+        "",
+        "Scores on these splits, and on other splits of the same collections, are in-domain, not zero-shot.",
+        "",
+        f"Licence of the data and the weights: {said['licence']}.",
+        "",
+        "## Held-out queries",
+        "",
+        f"nDCG@10 against {said['examples']['pool']} documents, the positives and mined negatives of all held-out queries:",
+        "higher than over the whole collection, and for comparison before and after only. The step was chosen on them.",
+        "",
+        "| source | before | after |",
+        "|---|---|---|",
+        *(
+            f"| {task} | {before:.4f} | {checked['after'][task]:.4f} |"
+            for task, before in checked["before"].items()
+        ),
+        "",
+        f"Mean: {_mean(checked['before']):.4f}, then {_mean(checked['after']):.4f}, "
+        f"at step {checked['best_step']} of {said['steps']}"
+        + (", stopped early." if said["stopped_early"] else "."),
+        "",
+        "## How",
+        "",
+        "```yaml",
+        dump_yaml(dict(said["recipe"])).strip(),
+        "```",
+        "",
+        f"{said['seconds']:.0f} s on {said['device']}; "
+        + ", ".join(f"{name} {number}" for name, number in said["versions"].items())
+        + ".",
+        *_facts(said["facts"]),
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    trained = facts.get("trained") or {}
+    if "sigma" not in trained:
+        return []
+    before, after = facts["untrained"]["sigma"], trained["sigma"]
+    told = f"sigma of the gate's logits: {before['mean']:.4f} untrained, {after['mean']:.4f} trained (at most {after['max']:.4f});"
+    return [
+        "",
+        f"{told} cosine to the unmodulated query {trained['cosine']['mean']:.4f} (at least {trained['cosine']['min']:.4f}).",
+    ]
+
+
+def _mean(scores: Mapping[str, float]) -> float:
+    return float(np.mean(list(scores.values())))
+
+
+def _device(device: str) -> str:
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return f"{device} ({torch.cuda.get_device_name(device)})"
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found

@@ -1,0 +1,130 @@
+"""Training data in one file: texts, which are relevant to which, mined negatives, and what is held out. All that ``fit`` reads."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.core.errors import DataError
+from irkit.core.fingerprint import fingerprint
+
+FORMAT = 1
+_COLUMNS = ("text", "positives", "negatives", "task", "held")
+
+
+@dataclass(frozen=True)
+class Example:
+    """A query.
+
+    Attributes:
+        text: what is asked.
+        positives: the numbers of its relevant documents, in ``Examples.documents``; never empty.
+        negatives: those of mined negatives, best first.
+        task: the source that it comes from, as reports name it.
+        held: whether it is held out of training, for validation.
+    """
+
+    text: str
+    positives: tuple[int, ...]
+    negatives: tuple[int, ...] = ()
+    task: str = "queries"
+    held: bool = False
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The texts of documents, the queries, the recipe that they were prepared for, and where they come from."""
+
+    documents: list[str]
+    queries: list[Example]
+    recipe: dict[str, Any]
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The fingerprint of the texts and of what is relevant to what."""
+        return fingerprint({"documents": self.documents, **self._columns()})
+
+    @cached_property
+    def training(self) -> NDArray[np.int64]:
+        """The numbers of the queries to train on."""
+        return np.array([i for i, query in enumerate(self.queries) if not query.held], np.int64)
+
+    @cached_property
+    def held(self) -> NDArray[np.int64]:
+        """The numbers of the queries held out."""
+        return np.array([i for i, query in enumerate(self.queries) if query.held], np.int64)
+
+    @cached_property
+    def pool(self) -> NDArray[np.int64]:
+        """The numbers of the documents that held-out queries are ranked against: all their positives and negatives."""
+        found = {doc for i in self.held for doc in (*self.queries[i].positives, *self.queries[i].negatives)}
+        return np.array(sorted(found), np.int64)
+
+    def save(self, path: Path) -> None:
+        """Write the file, ``.json.gz``, whole or not at all; the same examples give the same bytes.
+
+        Raises:
+            DataError: when it cannot be written.
+        """
+        data = {
+            "irkit": "training examples",
+            "format": FORMAT,
+            "fingerprint": self.fingerprint,
+            "recipe": self.recipe,
+            "origin": self.origin,
+            "documents": self.documents,
+            "queries": self._columns(),
+        }
+        partial = path.with_name(f".{path.name}.partial")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partial.write_bytes(gzip.compress(json.dumps(data).encode(), 6, mtime=0))
+            partial.replace(path)
+        except OSError as error:
+            message = f"the examples cannot be written: {error.strerror or error}"
+            raise DataError.of(message, where=str(path), hint="choose another folder") from error
+
+    @classmethod
+    def load(cls, path: Path) -> Examples:
+        """Read a file of examples.
+
+        Raises:
+            DataError: when it cannot be read, or is none, or is damaged.
+        """
+        hint = "make it with: irkit train RECIPE --prepare-only"
+        try:
+            data = json.loads(gzip.decompress(path.read_bytes()))
+        except (OSError, EOFError, ValueError) as error:
+            message = f"the examples cannot be read: {error}"
+            raise DataError.of(message, where=str(path), hint=hint) from error
+        if not isinstance(data, dict) or data.get("irkit") != "training examples":
+            raise DataError.of("the file holds no training examples", where=str(path), hint=hint)
+        if data["format"] != FORMAT:
+            message = f"the file has the format {data['format']}, this irkit reads {FORMAT}"
+            raise DataError.of(message, where=str(path), hint=hint)
+        found = cls(data["documents"], _rows(data["queries"]), data["recipe"], data["origin"])
+        if found.fingerprint != data["fingerprint"]:
+            raise DataError.of("the file is not as it was written", where=str(path), hint=hint)
+        return found
+
+    def _columns(self) -> dict[str, list[Any]]:
+        def plain(value: Any) -> Any:
+            return list(value) if isinstance(value, tuple) else value
+
+        return {name: [plain(getattr(query, name)) for query in self.queries] for name in _COLUMNS}
+
+
+def _rows(columns: Mapping[str, list[Any]]) -> list[Example]:
+    return [
+        Example(text, tuple(positives), tuple(negatives), task, held)
+        for text, positives, negatives, task, held in zip(*(columns[c] for c in _COLUMNS), strict=True)
+    ]

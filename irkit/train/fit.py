@@ -1,0 +1,157 @@
+"""From examples to weights. Needs torch, transformers and sentence-transformers; neither Java, faiss nor a collection."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from irkit.config.yaml import Located
+from irkit.core.errors import ConfigError, ModelError
+from irkit.core.files import sync, sync_folder
+from irkit.pipeline.context import Progress, Runtime, Silent
+from irkit.train.card import CARD, REPORT, card, report
+from irkit.train.examples import Examples
+from irkit.train.kinds import kind_of
+from irkit.train.learner import Surroundings
+from irkit.train.loop import key_of, train
+from irkit.train.recipe import Recipe, read_recipe
+
+
+@dataclass(frozen=True)
+class Fitting:
+    """Where and how to fit.
+
+    Attributes:
+        output: the folder to be made; with variants, one below it for each.
+        base: the folder that relative paths start from, the workspace.
+        runtime: device and threads.
+        model: where the model's files are, when not where the recipe says.
+        progress: shows what is being done.
+    """
+
+    output: Path
+    base: Path = field(default_factory=Path.cwd)
+    runtime: Runtime = field(default_factory=Runtime)
+    model: str | None = None
+    progress: Progress = field(default_factory=Silent)
+
+    @property
+    def work(self) -> Path:
+        """The folder of checkpoints and intermediate files, beside the output: what a killed run goes on from."""
+        return self.output.with_name(f".{self.output.name}.training")
+
+
+def recipe_of(examples: Examples, settings: Sequence[str] = (), source: str = "examples") -> Recipe:
+    """Return the recipe that examples were prepared for, with ``--set`` overrides.
+
+    Raises:
+        ConfigError: when an override does not fit, or would change what the examples are.
+    """
+    recipe = read_recipe(Located(deepcopy(examples.recipe), source), settings)
+    if recipe.shared() != read_recipe(Located(examples.recipe, source)).shared():
+        hint = "prepare anew: irkit train RECIPE --prepare-only"
+        raise ConfigError.of("that would change the examples, which are prepared", where=source, hint=hint)
+    return recipe
+
+
+def fit(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict[str, Any]]:
+    """Train what a recipe says, each of its variants, and write each folder whole.
+
+    What an earlier run finished is not done again; what it left unfinished is gone on with.
+
+    Returns:
+        the reports, by variant; under "" where there is none.
+
+    Raises:
+        IrkitError: for anything a user can mend.
+    """
+    from irkit.models.device import pick_device
+
+    device = pick_device(how.runtime.device)
+    variants: list[str | None] = list(recipe.variants) or [None]
+    reports = {}
+    for name in variants:
+        folder = how.output / name if name else how.output
+        place = Surroundings(
+            device, how.base, how.work, how.runtime.threads, how.model, progress=how.progress
+        )
+        reports[name or ""] = _one(recipe.variant(name), name, examples, folder, place)
+    shutil.rmtree(how.work, ignore_errors=True)
+    return reports
+
+
+def _one(
+    recipe: Recipe, variant: str | None, examples: Examples, folder: Path, place: Surroundings
+) -> dict[str, Any]:
+    kind = kind_of(recipe.kind)
+    key = key_of(recipe, examples, kind.reads(recipe.options, place), place.device)
+    if folder.exists():
+        return _finished(folder, key)
+    began = time.perf_counter()
+    learner = kind.open(recipe, examples, place)
+    at_first = learner.facts()
+    name = f"{recipe.name} {variant}" if variant else recipe.name
+    checkpoints = place.scratch / (variant or "weights")
+    standing = train(learner, recipe, examples, checkpoints, place.progress, f"training {name}", key)
+    facts = {"untrained": at_first, "trained": learner.facts()}
+    seconds = time.perf_counter() - began
+    said = report(recipe, variant, examples, standing, facts, key, place.device, place.threads, seconds)
+    path = _path(folder, place.base)
+    with _appearing(folder) as partial:
+        brief = {
+            k: said[k] for k in ("recipe", "variant", "seed", "examples", "sources", "licence", "versions")
+        }
+        learner.save(partial, path, brief)
+        (partial / REPORT).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        (partial / CARD).write_text(card(said, learner.usage(path)), encoding="utf-8")
+    return said
+
+
+def _finished(folder: Path, key: str) -> dict[str, Any]:
+    """Return the report of a training that is over.
+
+    Raises:
+        ConfigError: when the folder holds something else.
+    """
+    try:
+        found = json.loads((folder / REPORT).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict) or found.get("key") != key:
+        what = "another training" if found else "something else"
+        hint = "choose another folder with -o, or remove this one"
+        raise ConfigError.of(f"the folder holds {what} already", where=str(folder), hint=hint)
+    return found
+
+
+def _path(folder: Path, base: Path) -> str:
+    whole, root = folder.absolute(), base.absolute()
+    return str(whole.relative_to(root) if whole.is_relative_to(root) else whole)
+
+
+@contextmanager
+def _appearing(folder: Path) -> Iterator[Path]:
+    """Make a folder under another name, which becomes its own when the block ends well."""
+    whole = folder.absolute()
+    partial = whole.with_name(f".{whole.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        sync(partial)
+        partial.rename(whole)
+        sync_folder(whole.parent)
+    except OSError as error:
+        message = f"the folder cannot be written: {error.strerror or error}"
+        raise ModelError.of(
+            message, where=str(folder), hint="choose a folder that you may write to"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)

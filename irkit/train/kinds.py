@@ -1,0 +1,76 @@
+"""What can be trained, by the name that a recipe's ``kind`` has. A kind is found without importing torch."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib import import_module
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import BaseModel
+
+from irkit.core.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from irkit.train.examples import Examples
+    from irkit.train.learner import Learner, Surroundings
+    from irkit.train.recipe import Recipe
+
+_HOMES = {
+    "adapter": "irkit.train.adapter:AdapterKind",
+    "lexsembridge": "irkit.train.lexsembridge:LexSemBridgeKind",
+}
+_registered: dict[str, type[Kind]] = {}
+
+
+class Kind(ABC):
+    """Something that can be trained.
+
+    Class attributes:
+        Options: a pydantic model of its options, as they stand under ``options`` in a recipe.
+    """
+
+    Options: ClassVar[type[BaseModel]]
+
+    @classmethod
+    @abstractmethod
+    def open(cls, recipe: Recipe, examples: Examples, place: Surroundings) -> Learner:
+        """Load models and return what the loop trains.
+
+        Args:
+            recipe: with ``options`` of the class above.
+            examples: the training data, held-out queries included.
+            place: device, workspace and the folder of intermediate files.
+
+        Raises:
+            ModelError: when the model cannot be loaded.
+        """
+
+    @classmethod
+    def reads(cls, options: BaseModel, place: Surroundings) -> str | None:
+        """Return the fingerprint of the model that training starts from; None where there is none."""
+        return None
+
+
+def register_kind(name: str, kind: type[Kind]) -> None:
+    """Register a kind for this process."""
+    _registered[name] = kind
+
+
+def kind_names() -> list[str]:
+    """Return the names of all kinds, sorted, without importing any."""
+    return sorted({*_HOMES, *_registered})
+
+
+def kind_of(name: str) -> type[Kind]:
+    """Return a kind by its name.
+
+    Raises:
+        ConfigError: when there is none of this name.
+    """
+    if name in _registered:
+        return _registered[name]
+    if name not in _HOMES:
+        raise ConfigError.of(f"there is no kind {name!r}", where="kind", hint=nearest(name, kind_names()))
+    module, _, attribute = _HOMES[name].partition(":")
+    found: type[Kind] = getattr(import_module(module), attribute)
+    return found

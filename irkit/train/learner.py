@@ -1,0 +1,172 @@
+"""What the training loop asks of what is trained, and the bi-encoders' common part: InfoNCE with in-batch and mined negatives."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.pipeline.context import Progress, Silent
+from irkit.train.losses import info_nce
+
+if TYPE_CHECKING:
+    import torch
+
+    from irkit.train.examples import Examples
+    from irkit.train.recipe import Recipe, Training
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where training takes place.
+
+    Attributes:
+        device: a torch device.
+        base: the folder that relative paths start from.
+        scratch: a folder for intermediate files, kept until training is over; a resumed run finds them there.
+        threads: CPU threads.
+        model: where the model's files are, when not where the recipe says: on a machine that has them in another place.
+        progress: shows what is being done.
+    """
+
+    device: str
+    base: Path
+    scratch: Path
+    threads: int = 1
+    model: str | None = None
+    progress: Progress = field(default_factory=Silent)
+
+
+class Learner(ABC):
+    """What is trained. The loop knows nothing else of it, so other objectives need no other loop."""
+
+    @abstractmethod
+    def groups(self, training: Training) -> list[dict[str, Any]]:
+        """Return the optimizer's parameter groups, each with ``params``, ``lr`` and ``weight_decay``; always in one order."""
+
+    @abstractmethod
+    def state(self) -> dict[str, torch.Tensor]:
+        """Return the trained weights by name."""
+
+    @abstractmethod
+    def load(self, state: Mapping[str, torch.Tensor]) -> None:
+        """Take weights that :meth:`state` gave."""
+
+    @abstractmethod
+    def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
+        """Return the loss of a batch.
+
+        Args:
+            rows: the numbers of its queries.
+            step: of training; whatever is drawn is drawn from the seed and this number alone, so that a resumed run draws the same.
+        """
+
+    @abstractmethod
+    def validate(self) -> dict[str, float]:
+        """Return the scores on the held-out queries, by task; higher is better."""
+
+    @abstractmethod
+    def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
+        """Write what was trained, ready to be used.
+
+        Args:
+            folder: exists, and is empty.
+            name: the path that it will have in the end, as an experiment names it.
+            trained: on what and how, to be written down: JSON values.
+        """
+
+    @abstractmethod
+    def usage(self, name: str) -> str:
+        """Return the steps of a pipeline that use what was trained, as YAML; ``name`` is its folder."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return what the report should say about the weights now, as JSON values."""
+        return {}
+
+
+class Contrastive(Learner):
+    """Queries and documents as vectors, compared by their dot product, trained by InfoNCE.
+
+    Candidates of a query are the documents of all queries of its batch: of each, one relevant document and ``group - 1`` mined
+    negatives, drawn anew at every step. A candidate that is relevant to the query and not its target is left out of its sum.
+    """
+
+    def __init__(self, recipe: Recipe, examples: Examples) -> None:
+        self.recipe, self.examples = recipe, examples
+        self._relevant = [frozenset(query.positives) for query in examples.queries]
+
+    @abstractmethod
+    def queries(self, rows: Sequence[int]) -> torch.Tensor:
+        """Return the vectors of queries, ``[n, dim]``."""
+
+    @abstractmethod
+    def documents(self, numbers: Sequence[int]) -> torch.Tensor:
+        """Return the vectors of documents, ``[n, dim]``."""
+
+    def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
+        """Return InfoNCE over the batch."""
+        import torch
+
+        candidates, target = self.candidates(rows, step)
+        unique = list(dict.fromkeys(candidates))
+        place = {number: i for i, number in enumerate(unique)}
+        barred = np.array(
+            [
+                [n in self._relevant[row] and n != candidates[t] for n in unique]
+                for row, t in zip(rows, target, strict=True)
+            ]
+        )
+        asked, found = self.queries(rows), self.documents(unique)
+        goal = torch.tensor([place[candidates[t]] for t in target], device=asked.device)
+        return info_nce(
+            asked @ found.T,
+            goal,
+            torch.from_numpy(barred).to(asked.device),
+            self.recipe.training.temperature,
+        )
+
+    def candidates(self, rows: Sequence[int], step: int) -> tuple[list[int], list[int]]:
+        """Draw the documents of a batch, and where among them each query's target stands."""
+        draws = np.random.Generator(np.random.PCG64([self.recipe.seed, 1, step]))
+        found: list[int] = []
+        target: list[int] = []
+        for row in rows:
+            query = self.examples.queries[row]
+            target.append(len(found))
+            found.append(query.positives[draws.integers(len(query.positives))])
+            some = min(self.recipe.training.group - 1, len(query.negatives))
+            if some:
+                found += [query.negatives[i] for i in draws.choice(len(query.negatives), some, replace=False)]
+        return found, target
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean nDCG@10 of the held-out queries, ranked against the positives and negatives of all of them."""
+        import torch
+
+        rows, pool = self.examples.held.tolist(), self.examples.pool.tolist()
+        with torch.inference_mode():
+            found = torch.cat([self.documents(pool[i : i + 256]) for i in range(0, len(pool), 256)])
+            scores = torch.cat([self.queries(rows[i : i + 256]) @ found.T for i in range(0, len(rows), 256)])
+        values = ndcg(scores.float().cpu().numpy(), [self._relevant[row] for row in rows], pool)
+        tasks = np.array([self.examples.queries[row].task for row in rows])
+        return {task: float(values[tasks == task].mean()) for task in dict.fromkeys(tasks.tolist())}
+
+
+def ndcg(
+    scores: NDArray[np.floating[Any]], relevant: Sequence[frozenset[int]], pool: Sequence[int], k: int = 10
+) -> NDArray[np.float64]:
+    """Return nDCG@k of every query, ``float64[Q]``, with gains of 1; of equal scores, the later document leads."""
+    numbers = np.asarray(pool)
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    order = (scores.shape[1] - 1) - np.argsort(-scores[:, ::-1], axis=1, kind="stable")[:, :k]
+    values = np.zeros(len(scores))
+    for row, best in enumerate(order):
+        hits = np.isin(numbers[best], list(relevant[row]))
+        ideal = discount[: min(k, len(relevant[row]))].sum()
+        values[row] = (hits * discount[: len(hits)]).sum() / ideal
+    return values

@@ -1,0 +1,198 @@
+"""The training loop: AdamW, a schedule, looks at held-out queries, early stopping, checkpoints.
+
+Whatever is drawn is drawn from the seed and the number of the step, never from a generator's state, so a run that was killed and
+goes on from a checkpoint does what it would have done. On one device and with the same number of threads, the same seed gives the
+same weights, as far as the device's arithmetic is deterministic: on the CPU it is; on CUDA torch is asked for deterministic
+algorithms.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from irkit.core.errors import ModelError
+from irkit.core.fingerprint import fingerprint
+from irkit.pipeline.context import Progress
+from irkit.train.checkpoint import (
+    Standing,
+    load_checkpoint,
+    optimizer_tensors,
+    restore_optimizer,
+    save_checkpoint,
+)
+from irkit.train.examples import Examples
+from irkit.train.learner import Learner
+from irkit.train.recipe import Recipe, Training
+
+if TYPE_CHECKING:
+    import torch
+
+
+def train(
+    learner: Learner,
+    recipe: Recipe,
+    examples: Examples,
+    folder: Path,
+    progress: Progress,
+    label: str,
+    key: str,
+) -> Standing:
+    """Train, and leave the learner with the weights that were best on the held-out queries.
+
+    The untrained weights are looked at too: where training does not help, they are what is kept, and the report says so.
+
+    Args:
+        learner: what is trained.
+        recipe: one variant's.
+        examples: what to train on.
+        folder: for checkpoints; one of the same ``key`` that lies there is gone on from.
+        progress: shows the steps.
+        label: what the progress bar says.
+        key: of everything that decides the weights.
+
+    Raises:
+        ModelError: when the loss is no finite number, or a checkpoint is damaged.
+    """
+    import torch
+
+    training, steps = recipe.training, total_steps(recipe.training, len(examples.training))
+    groups = learner.groups(training)
+    optimizer = torch.optim.AdamW(groups) if groups and steps else None
+    rates = [group["lr"] for group in groups]
+    found = load_checkpoint(folder, key)
+    best: Mapping[str, torch.Tensor]
+    if found is None:
+        standing = Standing()
+        best = _copied(learner.state())
+        _look(standing, learner.validate())
+    else:
+        standing, tensors = found
+        learner.load(tensors["weights"])
+        best = tensors["best"]
+        if optimizer is not None:
+            restore_optimizer(optimizer, tensors["optimizer"])
+    with _deterministic(), progress.task(label, steps if optimizer else 0, standing.step) as advance:
+        began = time.perf_counter() - standing.seconds
+        while optimizer is not None and standing.step < steps and not standing.stopped:
+            loss = _step(learner, optimizer, rates, recipe, examples, standing.step, steps)
+            standing.step += 1
+            standing.total, standing.counted = standing.total + loss, standing.counted + 1
+            if standing.step % recipe.validation.every == 0 or standing.step == steps:
+                if _look(standing, learner.validate()):
+                    best = _copied(learner.state())
+                standing.stopped = standing.stale >= recipe.validation.patience and standing.step < steps
+            standing.seconds = time.perf_counter() - began
+            if standing.step % training.checkpoint == 0 or standing.step == steps or standing.stopped:
+                files = {"weights": learner.state(), "best": best, "optimizer": optimizer_tensors(optimizer)}
+                save_checkpoint(folder, standing, files, key)
+            advance(1)
+    learner.load(best)
+    return standing
+
+
+def total_steps(training: Training, queries: int) -> int:
+    """Return the number of steps of a whole training: an epoch is as many whole batches as the queries fill, at least one."""
+    steps = training.epochs * max(1, queries // training.batch)
+    return min(steps, training.steps) if training.steps is not None else steps
+
+
+def batch_of(recipe: Recipe, examples: Examples, step: int) -> list[int]:
+    """Return the queries of a step: every epoch goes through all of them in an order of its own."""
+    rows, size = examples.training, recipe.training.batch
+    epoch, place = divmod(step, max(1, len(rows) // size))
+    order = np.random.Generator(np.random.PCG64([recipe.seed, 0, epoch])).permutation(rows)
+    return [int(row) for row in order[place * size : (place + 1) * size]]
+
+
+def rate(training: Training, step: int, steps: int) -> float:
+    """Return the learning rate of a step, of the whole one: up in a line while it warms up, then down to 0 in a line."""
+    warm = round(training.warmup * steps)
+    if step < warm:
+        return (step + 1) / (warm + 1)
+    return (steps - step) / max(1, steps - warm)
+
+
+def key_of(recipe: Recipe, examples: Examples, model: str | None, device: str) -> str:
+    """Return the key of a training: everything that decides its weights. A run with another key starts anew."""
+    decisive = recipe.to_data()
+    training = {name: value for name, value in decisive["training"].items() if name != "checkpoint"}
+    return fingerprint(
+        {
+            "kind": recipe.kind,
+            "seed": recipe.seed,
+            "options": decisive["options"],
+            "training": training,
+            "validation": decisive["validation"],
+            "examples": examples.fingerprint,
+            "model": model,
+            "device": device.partition(":")[0],
+        }
+    )
+
+
+def _step(
+    learner: Learner,
+    optimizer: torch.optim.Optimizer,
+    rates: list[float],
+    recipe: Recipe,
+    examples: Examples,
+    step: int,
+    steps: int,
+) -> float:
+    import torch
+
+    for group, lr in zip(optimizer.param_groups, rates, strict=True):
+        group["lr"] = lr * rate(recipe.training, step, steps)
+    torch.manual_seed(int(fingerprint([recipe.seed, step])[:15], 16))  # of dropout
+    loss = learner.loss(batch_of(recipe, examples, step), step)
+    if not torch.isfinite(loss):
+        hint = "take a smaller lr, or a higher temperature"
+        raise ModelError.of(f"the loss is {loss.item()} at step {step + 1}", where=recipe.name, hint=hint)
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    parameters = [each for group in optimizer.param_groups for each in group["params"]]
+    torch.nn.utils.clip_grad_norm_(parameters, recipe.training.clip)
+    optimizer.step()
+    return float(loss.item())
+
+
+def _look(standing: Standing, scores: Mapping[str, float]) -> bool:
+    """Note the scores of a look; return whether they are the best so far, on average over the tasks."""
+    standing.looks[str(standing.step)] = dict(scores)
+    if standing.counted:
+        standing.losses[str(standing.step)] = standing.total / standing.counted
+    standing.total, standing.counted = 0.0, 0
+    mean = float(np.mean(list(scores.values())))
+    better = mean > standing.best
+    if better:
+        standing.best, standing.best_step = mean, standing.step
+    standing.stale = 0 if better else standing.stale + 1
+    return better
+
+
+def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
+    return {name: value.detach().clone() for name, value in state.items()}
+
+
+@contextmanager
+def _deterministic() -> Iterator[None]:
+    import os
+
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

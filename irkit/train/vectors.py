@@ -1,0 +1,114 @@
+"""What frozen encoders give the texts of the examples, worked out once and kept until training is over."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.core.fingerprint import fingerprint
+from irkit.core.rankings import offsets_of
+from irkit.train.learner import Surroundings
+
+if TYPE_CHECKING:
+    from irkit.models.encoder import Encoder, Side
+
+_PART = 512
+
+
+def kept(
+    folder: Path, key: Mapping[str, Any], make: Callable[[], dict[str, NDArray[Any]]]
+) -> dict[str, NDArray[Any]]:
+    """Return arrays from the folder, or make and keep them there."""
+    from safetensors.numpy import load_file, save_file
+
+    path = folder / f"{fingerprint(dict(key))[:32]}.safetensors"
+    if path.is_file():
+        return dict(load_file(path))
+    folder.mkdir(parents=True, exist_ok=True)
+    made = make()
+    partial = path.with_suffix(".partial")
+    save_file({name: np.ascontiguousarray(each) for name, each in made.items()}, partial)
+    partial.replace(path)
+    return made
+
+
+def frozen_vectors(
+    encoder: Encoder,
+    texts: Sequence[str],
+    side: Side,
+    cosine: bool,
+    place: Surroundings,
+    identity: Mapping[str, Any],
+) -> NDArray[np.float32]:
+    """Return the vectors of texts, ``float32[n, dim]``, as the stage ``dense`` compares them."""
+    from irkit.models.encoder import unit
+
+    def make() -> dict[str, NDArray[Any]]:
+        out = np.zeros((len(texts), encoder.dim), np.float32)
+        with place.progress.task(f"vectors, {side} side", len(texts)) as advance:
+            for start in range(0, len(texts), _PART):
+                part = list(texts[start : start + _PART])
+                out[start : start + len(part)] = encoder.vectors(part, side)
+                advance(len(part))
+        return {"vectors": unit(out) if cosine else out}
+
+    key = {"what": "vectors", "side": side, "cosine": cosine, "texts": fingerprint(list(texts)), **identity}
+    return kept(place.scratch / "vectors", key, make)["vectors"]
+
+
+def frozen_tokens(
+    encoder: Encoder,
+    texts: Sequence[str],
+    side: Side,
+    states: str,
+    place: Surroundings,
+    identity: Mapping[str, Any],
+) -> dict[str, NDArray[Any]]:
+    """Return the token ids of texts, and what is wanted of their hidden states.
+
+    Args:
+        encoder: the encoder.
+        texts: the texts.
+        side: theirs.
+        states: "none"; "first", of each text's first token; or "all".
+        place: where they are kept.
+        identity: of the model and its options.
+
+    Returns:
+        ``offsets int64[n + 1]``, ``ids int64[T]``, ``pooled float32[n, dim]`` as the encoder gives it, and ``states``:
+        ``float32[n, hidden]`` for "first", ``float32[T, hidden]`` for "all".
+    """
+
+    def make() -> dict[str, NDArray[Any]]:
+        ids: list[NDArray[Any]] = [np.zeros(0, np.int64)] * len(texts)
+        found: list[NDArray[Any]] = [np.zeros((0, 0), np.float32)] * len(texts)
+        pooled = np.zeros((len(texts), encoder.dim), np.float32)
+        with place.progress.task(f"tokens, {side} side", len(texts)) as advance:
+            for start in range(0, len(texts), _PART):
+                part = list(texts[start : start + _PART])
+                for rows, result in encoder.passes(
+                    part, side, lambda features, output: {**features, **output}
+                ):
+                    mask = result["attention_mask"].bool().cpu().numpy()
+                    tokens = result["input_ids"].cpu().numpy()
+                    hidden = result["token_embeddings"].float().cpu().numpy() if states != "none" else None
+                    pooled[start + rows] = result["sentence_embedding"].float().cpu().numpy()
+                    for i, row in enumerate(start + rows):
+                        ids[row] = tokens[i][mask[i]]
+                        if hidden is not None:
+                            own = hidden[i][mask[i]]
+                            found[row] = own[:1] if states == "first" else own
+                advance(len(part))
+        made: dict[str, NDArray[Any]] = {
+            "offsets": offsets_of([len(each) for each in ids]),
+            "ids": np.concatenate([np.zeros(0, np.int64), *ids]),
+            "pooled": pooled,
+        }
+        return made | ({"states": np.concatenate(found)} if states != "none" else {})
+
+    key = {"what": "tokens", "side": side, "states": states, "texts": fingerprint(list(texts)), **identity}
+    return kept(place.scratch / "vectors", key, make)
