@@ -1,6 +1,6 @@
-"""Pseudo-relevance feedback against the stage that it changes, query by query: from the results of ``pipelines/prf.yaml``.
+"""Pseudo-relevance feedback query by query: against the stage that it changes, and its gate against one that decides at random.
 
-python eval/bench/prf_quality.py eval/runs/prf
+python eval/bench/prf_quality.py --collection SCIFACT NFCORPUS CRANFIELD VASWANI --work W
 """
 
 from __future__ import annotations
@@ -10,45 +10,107 @@ from pathlib import Path
 
 import numpy as np
 
+from irkit.api.workspace import Workspace
+from irkit.data.collection import Collection
+from irkit.data.spec import LocalSpec
+from irkit.evaluate.metrics import evaluate
 from irkit.evaluate.significance import holm, t_test
+from irkit.pipeline.graph import Pipeline
+from irkit.pipeline.registry import make_stage
 from irkit.report.compare import TIE
-from irkit.report.results import load_results
+from irkit.stages.query.gate import Gate
 
-METRIC = "ndcg@10"
-BASES = {"bm25": "bm25", "rm3": "bm25", "rocchio": "bm25", "dense": "dense"}
-"""The pipeline that one whose name begins so is compared with."""
+METRICS = ("ndcg@10", "ap", "recall@100")
+DRAWS = 20_000
+FEEDBACK = {
+    "rm3": ("bm25", "rm3", {}),
+    "rocchio": ("bm25", "rocchio", {}),
+    "average": ("dense", "vector-prf", {"method": "average"}),
+    "vector rocchio": ("dense", "vector-prf", {}),
+}
+"""name: (the stage that is changed, the feedback stage, its options)."""
+GATES = {"average": Gate(least=0.85)}
+"""Others than the default one, which suits a small step."""
 
 
-def base_of(pipeline: str) -> str:
-    return BASES[pipeline.partition("-")[0]]
+def pipeline(name: str, *, gated: bool) -> Pipeline:
+    base, stage, options = FEEDBACK[name]
+    more = {"gate": GATES.get(name, Gate())} if gated else {}
+    first = make_stage(base, k=1000)
+    return first >> make_stage(stage, **options, **more) >> first
+
+
+def measure(path: Path, split: str, workspace: Workspace) -> None:
+    """Print the table of one collection."""
+    spec = LocalSpec(path=str(path), split=split, name=f"{path.name}-{split}")
+    rankings = {base: workspace.rankings(make_stage(base, k=1000), spec) for base in ("bm25", "dense")}
+    collection = rankings["bm25"][0]
+    values = {base: _values(found, collection) for base, (_, found) in rankings.items()}
+    rows = []
+    for name, (base, _, _) in FEEDBACK.items():
+        for gated in (False, True):
+            found = _values(workspace.rankings(pipeline(name, gated=gated), spec)[1], collection)
+            deltas = {metric: _settled(found[metric] - values[base][metric]) for metric in METRICS}
+            rows.append((name, base, gated, found, deltas))
+    ps = holm([t_test(deltas[METRICS[0]]) for *_, deltas in rows])
+    print(
+        f"\n| {path.name}, {split} | nDCG@10 | to its base | won / tied / lost | p (Holm) | MAP | R@100 | through | random gate |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for base in ("bm25", "dense"):
+        means = [f"{values[base][metric].mean():.4f}" for metric in METRICS]
+        print(f"| {base} | {means[0]} | | | | {means[1]} | {means[2]} | | |")
+        for (name, of, gated, found, deltas), p in zip(rows, ps, strict=True):
+            if of != base:
+                continue
+            delta = deltas[METRICS[0]]
+            won, lost = int((delta > 0).sum()), int((delta < 0).sum())
+            cells = [
+                f"{name}{', gated' if gated else ''}",
+                f"{found[METRICS[0]].mean():.4f}",
+                f"{delta.mean():+.4f}",
+                f"{won} / {len(delta) - won - lost} / {lost}",
+                "-" if p is None else f"{p:.4f}",
+                *(f"{deltas[metric].mean():+.4f}" for metric in METRICS[1:]),
+            ]
+            if gated:
+                ungated = next(row[4][METRICS[0]] for row in rows if row[:3] == (name, of, False))
+                through = GATES.get(name, Gate()).trusts(rankings[of][1])[collection.judged]
+                cells += [f"{through.mean():.0%}", _random(ungated, int(through.sum()), delta.mean())]
+            else:
+                cells += ["", ""]
+            print(f"| {' | '.join(cells)} |", flush=True)
+
+
+def _random(deltas: np.ndarray, count: int, gated: float) -> str:
+    """Return the mean gain of gates that let ``count`` queries through at random, and how often such a one gains as much."""
+    rng = np.random.default_rng(0)
+    gains = np.array([rng.choice(deltas, count, replace=False).sum() for _ in range(DRAWS)]) / len(deltas)
+    return f"{gains.mean():+.4f} ({(gains >= gated - TIE).mean():.2f})"
+
+
+def _values(found: object, collection: Collection) -> dict[str, np.ndarray]:
+    values = evaluate(found, collection.qrels, list(METRICS))  # type: ignore[arg-type]
+    return dict(zip(METRICS, (np.asarray(each) for each in values.values()), strict=True))
+
+
+def _settled(delta: np.ndarray) -> np.ndarray:
+    return np.where(np.abs(delta) <= TIE, 0.0, delta)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("folder", type=Path)
-    _, collections = load_results(parser.parse_args().folder)
-    for each in collections:
-        values = {name: np.array(metrics[METRIC]) for name, metrics in each.values.items()}
-        deltas = {name: found - values[base_of(name)] for name, found in values.items()}
-        compared = [name for name in values if name != base_of(name)]
-        ps = dict(zip(compared, holm([t_test(_settled(deltas[name])) for name in compared]), strict=True))
-        print(
-            f"\n| {each.collection} | nDCG@10 | to its base | won / tied / lost | p (Holm) |\n|---|---|---|---|---|"
-        )
-        for name, found in values.items():
-            if name not in ps:
-                print(f"| {name} | {found.mean():.4f} | | | |")
-                continue
-            delta = deltas[name]
-            won, lost = int((delta > TIE).sum()), int((delta < -TIE).sum())
-            counts = f"{won} / {len(delta) - won - lost} / {lost}"
-            print(f"| {name} | {found.mean():.4f} | {delta.mean():+.4f} | {counts} | {ps[name]:.4f} |")
-
-
-def _settled(delta: np.ndarray) -> np.ndarray:
-    return np.where(np.abs(delta) <= TIE, 0.0, delta)
+    parser.add_argument("--collection", nargs="+", required=True, type=Path, help="BEIR folders")
+    parser.add_argument("--split", default="test")
+    parser.add_argument(
+        "--work", required=True, type=Path, help="its folder indexes/ keeps what was computed"
+    )
+    options = parser.parse_args()
+    workspace = Workspace(root=options.work, store_root=options.work / "indexes")
+    for path in options.collection:
+        measure(path, options.split, workspace)
 
 
 if __name__ == "__main__":
