@@ -22,6 +22,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from irkit.api.compare import compare
     from irkit.api.run import run
     from irkit.api.workspace import Workspace
     from irkit.config.experiment import Experiment, load_experiment
@@ -36,6 +37,7 @@ __version__ = version("irkit")
 
 _HOMES = {
     "run": "irkit.api.run",
+    "compare": "irkit.api.compare",
     "Workspace": "irkit.api.workspace",
     "Experiment": "irkit.config.experiment",
     "load_experiment": "irkit.config.experiment",
@@ -56,6 +58,7 @@ __all__ = [
     "Rankings",
     "Workspace",
     "__version__",
+    "compare",
     "fuse",
     "load_experiment",
     "make_stage",

@@ -11,7 +11,7 @@ from irkit.core.text import well_formed
 from irkit.exec.changes import Step, query_nodes, stored_changes
 from irkit.exec.executor import Executor
 from irkit.pipeline.graph import Node
-from irkit.report.compare import TIE
+from irkit.report.pairs import TIE
 from irkit.report.results import ChangedQuery, ChangedTerm, ChangeStep
 
 SHOWN = 5
@@ -82,6 +82,7 @@ def _step(step: Step) -> ChangeStep:
     ]
     return ChangeStep(
         stage=step.stage,
+        before=_short(step.before),
         text=_short(step.text),
         terms=terms,
         more=len(step.terms) - len(terms),

@@ -6,7 +6,8 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,17 +15,21 @@ from urllib.parse import quote
 import numpy as np
 
 from irkit.api.changed import changed_queries
+from irkit.api.chosen import chosen, stored
 from irkit.api.explained import explained_queries
+from irkit.api.metadata import run_metadata
+from irkit.api.published import published_for, with_published
 from irkit.api.workspace import Workspace
 from irkit.config.experiment import Experiment
-from irkit.core.errors import ConfigError, nearest
 from irkit.core.files import write_atomically
+from irkit.core.metric import parse_metric
 from irkit.data.collection import Collection
 from irkit.evaluate.runfile import write_run
 from irkit.evaluate.stored import evaluate_stored
 from irkit.exec.executor import Executor, Trace, label_of
 from irkit.pipeline.graph import Node, pipelines_to_data
 from irkit.report.build import write_report
+from irkit.report.exports import write_exports
 from irkit.report.provenance import collect
 from irkit.report.results import (
     CollectionInfo,
@@ -36,7 +41,6 @@ from irkit.report.results import (
     StageTime,
     save_results,
 )
-from irkit.report.text import write_markdown
 
 
 def run(
@@ -53,23 +57,27 @@ def run(
         experiment: an experiment, or the path of its YAML file.
         workspace: where and how; the current folder when None.
         settings: ``a.b.c=value`` overrides of a YAML file.
-        only: names of collections to run on; all when empty.
+        only: collections to run on, by name or by a part of it that no other has (``scifact``, ``cqadupstack``); all when
+            empty. Of the others, those are shown too of which the store has everything.
         command: what the user typed, for the provenance; ``sys.argv`` when None.
 
     Returns:
         The results and the folder they were written to, ``eval/runs/<name>/``: ``results.json``, ``per_query.json``,
-        ``experiment.yaml``, ``report.html``, ``scores.md`` and ``runs/<collection>/<pipeline>.trec``.
+        ``experiment.yaml``, ``report.html``, ``scores.md``, ``scores.tex``, ``scores.csv``, ``per_query.parquet`` (``.csv``
+        without pyarrow) and ``runs/<collection>/<pipeline>.trec``.
 
     Raises:
         IrkitError: for anything a user can mend.
     """
-    workspace = workspace or Workspace()
+    workspace = replace(workspace or Workspace(), shared={})
     if not isinstance(experiment, Experiment):
         experiment = workspace.load(experiment, settings)
     started = time.perf_counter()
-    chosen = _choose(experiment, only)
+    asked, known = chosen(experiment, only), published_for(experiment, workspace)
+    kept = stored(experiment, (name for name in experiment.collections if name not in asked), workspace)
+    shown = [name for name in experiment.collections if name in asked or name in kept]
     folder = workspace.runs / experiment.name
-    outcomes = [_on_collection(experiment, name, workspace, folder) for name in chosen]
+    outcomes = [_on_collection(experiment, name, workspace, folder) for name in shown]
     scores = [score for outcome in outcomes for score in outcome.scores]
     results = Results(
         experiment=experiment.name,
@@ -84,13 +92,16 @@ def run(
         expected=_expectations(experiment, scores),
         provenance=collect(workspace.root, command),
         seconds=time.perf_counter() - started,
-        left_out=[name for name in experiment.collections if name not in chosen],
+        left_out=[name for name in experiment.collections if name not in shown],
+        kept=kept,
+        statistics=experiment.statistics,
     )
+    results = with_published(results, experiment, known)
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / "experiment.yaml", experiment.to_yaml(full=True))
     per_query = [outcome.per_query for outcome in outcomes]
     save_results(results, per_query, folder)
-    write_markdown(results, folder, per_query)
+    write_exports(results, per_query, folder)
     write_report(folder)
     _drop_old_runs(folder, experiment)
     return results, folder
@@ -104,21 +115,12 @@ class _Outcome:
     per_query: PerQuery
 
 
-def _choose(experiment: Experiment, only: Sequence[str]) -> list[str]:
-    for name in only:
-        if name not in experiment.collections:
-            hint = nearest(name, list(experiment.collections))
-            raise ConfigError.of(
-                f"the experiment has no collection {name!r}", where=f"--only {name}", hint=hint
-            )
-    return [name for name in experiment.collections if not only or name in only]
-
-
 def _on_collection(experiment: Experiment, name: str, workspace: Workspace, folder: Path) -> _Outcome:
     collection = workspace.open(experiment.collections[name])
     ends = {pipeline: steps.graph() for pipeline, steps in experiment.pipelines.items()}
     executor = Executor(workspace.context(collection), list(ends.values()))
     values: dict[str, Mapping[str, Any]] = {}
+    judged_at = parse_metric(experiment.metrics[0]).k or 10
     explained: list[ExplainedQuery] = []
     for pipeline, node in ends.items():
         executor.artifact(node)
@@ -128,9 +130,10 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
             executor.recipe(node),
             lambda node=node: executor.rankings(node),  # type: ignore[misc]
             collection,
-            experiment.metrics,
+            list(dict.fromkeys([*experiment.metrics, f"judged@{judged_at}"])),
         )
-        _write_run(folder, name, pipeline, executor, node, collection)
+        metadata = run_metadata(experiment, pipeline, collection, name)
+        _write_run(folder, name, pipeline, executor, node, collection, metadata)
     judged = np.flatnonzero(collection.judged).tolist()
     info = CollectionInfo(
         name=name,
@@ -148,9 +151,11 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
         collection=name,
         qid=[collection.queries.qid[row] for row in judged],
         values={
-            p: {metric: array.tolist() for metric, array in by_metric.items()}
+            p: {metric: by_metric[metric].tolist() for metric in experiment.metrics}
             for p, by_metric in values.items()
         },
+        judged={p: by_metric[f"judged@{judged_at}"].tolist() for p, by_metric in values.items()},
+        judged_at=judged_at,
         explained=explained,
         changed=changed_queries(
             {pipeline: node for pipeline, node in ends.items() if pipeline not in experiment.controls},
@@ -222,18 +227,30 @@ def _expectations(experiment: Experiment, scores: Sequence[Score]) -> list[Expec
 
 
 def _write_run(
-    folder: Path, name: str, pipeline: str, executor: Executor, node: Node, collection: Collection
+    folder: Path,
+    name: str,
+    pipeline: str,
+    executor: Executor,
+    node: Node,
+    collection: Collection,
+    metadata: Mapping[str, Any] | None = None,
 ) -> None:
     path = _run_file(folder, name, pipeline)
     recipe = executor.recipe(node)
     marker = f"irkit-{recipe.base[:16]}-{recipe.part}-{collection.fingerprint[:16]}"
     if path.is_file():
         with path.open(encoding="utf-8") as file:
-            if marker in file.read(4096):
+            if any(marker in line for line in takewhile(lambda line: line.startswith("#"), file)):
                 return  # written by an earlier run, from the same rankings of the same queries
     with suppress(OSError):  # write_run says what is wrong with the folder
         path.parent.mkdir(parents=True, exist_ok=True)
-    write_run(path, executor.rankings(node), collection, tag=pipeline, header={"rankings": marker})
+    write_run(
+        path,
+        executor.rankings(node),
+        collection,
+        tag=pipeline,
+        header={**(metadata or {}), "rankings": marker},
+    )
 
 
 def _run_file(folder: Path, collection: str, pipeline: str) -> Path:

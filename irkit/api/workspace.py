@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from irkit.config.experiment import CollectionSpec, Experiment, load_experiment
 from irkit.core.queries import Queries
@@ -30,12 +31,14 @@ class Workspace:
         store_root: the folder of the store; None for $IRKIT_STORE, else ``indexes/`` of the workspace.
         runtime: device and threads.
         progress: shows what is being done; silent by default.
+        shared: what the stages of one run have in common, set for a run; each context has its own when None.
     """
 
     root: Path = field(default_factory=Path.cwd)
     store_root: Path | None = None
     runtime: Runtime = field(default_factory=Runtime)
     progress: Progress = field(default_factory=Silent)
+    shared: dict[Any, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def store(self) -> Store:
@@ -68,7 +71,8 @@ class Workspace:
 
     def context(self, collection: Collection) -> Context:
         """Return what stages are given to work with on a collection."""
-        return Context(collection, self.store, self.runtime, self.progress, self.root)
+        shared = {} if self.shared is None else self.shared
+        return Context(collection, self.store, self.runtime, self.progress, self.root, shared=shared)
 
     def rankings(self, pipeline: Pipeline | Stage, collection: CollectionSpec) -> tuple[Collection, Rankings]:
         """Run one pipeline over all queries of a collection; what is in the store is not computed again."""

@@ -11,12 +11,15 @@ from typing import Annotated, Any
 import typer
 
 from irkit.cli import INTERRUPTED, Interrupted, console, interrupted
+from irkit.cli.compare import compare
 from irkit.cli.heads import app as heads_app
+from irkit.cli.limit import app as limit_app
 from irkit.cli.models import app as models_app
 from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
+from irkit.cli.reference import app as reference_app
 from irkit.cli.setup import doctor, init
 from irkit.cli.store import app as store_app
-from irkit.cli.train import make_task, train
+from irkit.cli.train import is_recipe, make_task, train
 from irkit.core.errors import ConfigError, IrkitError
 
 app = typer.Typer(
@@ -28,7 +31,9 @@ app = typer.Typer(
 )
 app.add_typer(models_app, name="models")
 app.add_typer(heads_app, name="heads")
+app.add_typer(limit_app, name="limit")
 app.add_typer(store_app, name="store")
+app.add_typer(reference_app, name="reference")
 
 
 def _version(asked: bool) -> None:
@@ -53,7 +58,11 @@ def run(
     experiment: Experiments,
     settings: Settings = None,
     only: Annotated[
-        str | None, typer.Option("--only", help="Collections to run on, separated by commas; all by default.")
+        str | None,
+        typer.Option(
+            "--only",
+            help="Collections to run on, separated by commas; a part of a name will do (scifact). All by default.",
+        ),
     ] = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with status 1 when a score differs from `expected`.")
@@ -65,6 +74,7 @@ def run(
 ) -> None:
     """Run an experiment: compute what is missing, evaluate, and write the scores and the report to eval/runs/<name>/."""
     from irkit.api.run import run as run_experiment
+    from irkit.report.reference import tally
     from irkit.report.text import terminal_tables
 
     with console.progress() as bars:
@@ -88,6 +98,16 @@ def run(
         )
     if results.expected and not off:
         out.print(f"all {len(results.expected)} expected scores are met")
+    if results.reference:
+        out.print(f"published scores: {tally(results.reference)}", markup=False)
+    for score in results.reference:
+        if score.status != "match":
+            found = f"{score.value:.4f}, published {score.published:.4f} ({score.reference})"
+            where = f"{score.collection} / {score.pipeline} / {score.metric}"
+            style = "red" if score.status == "off" else "yellow"
+            out.print(f"{score.status}: {where}: {found}", style=style, markup=False)
+    if results.kept:
+        out.print(f"from the store, of earlier runs: {', '.join(results.kept)}", markup=False)
     state = ", nothing had changed" if results.from_store else ""
     out.print(f"{results.seconds:.1f} s{state}; report: {_short(folder / 'report.html')}", markup=False)
     if check and not results.expected:
@@ -142,8 +162,16 @@ def plan(
 
 @app.command()
 def validate(experiment: Experiments, settings: Settings = None, root: Root = None) -> None:
-    """Check an experiment file; every problem is shown at once, with its line."""
-    found = workspace(root).load(experiment, settings or ())
+    """Check an experiment file, or a recipe of `irkit train`; every problem is shown at once, with its line."""
+    place = workspace(root)
+    if is_recipe(experiment):
+        from irkit.train.run import load
+
+        recipe = load(experiment, tuple(settings or ()), place)
+        sources = f"{len(recipe.data)} {'source' if len(recipe.data) == 1 else 'sources'} of data"
+        typer.echo(f"{experiment}: good (a recipe of {recipe.kind}, {sources})")
+        return
+    found = place.load(experiment, settings or ())
     counts = f"{len(found.pipelines)} pipelines, {len(found.collections)} collections, {len(found.metrics)} metrics"
     typer.echo(f"{experiment}: good ({counts})")
 
@@ -206,6 +234,7 @@ def search(
         )
 
 
+app.command()(compare)
 app.command()(train)
 app.command("make-task")(make_task)
 app.command()(init)

@@ -61,8 +61,19 @@ def workspace(
         raise ConfigError.of(
             "the workspace is not a folder", where=str(root), hint="make one with: irkit init FOLDER"
         )
+    check_device(device)
+    runtime = Runtime(device, threads) if threads else Runtime(device)
+    return Workspace((root or Path.cwd()).resolve(), store, runtime, progress or Silent())
+
+
+def check_device(device: str | None) -> None:
+    """Refuse a name that no device has.
+
+    Raises:
+        ConfigError: for such a name.
+    """
+    from irkit.core.errors import ConfigError
+
     if device is not None and not _DEVICE.fullmatch(device):
         hint = "cpu, cuda, cuda:1, mps; see what there is with: irkit doctor"
         raise ConfigError.of(f"there is no device {device!r}", where=f"--device {device}", hint=hint)
-    runtime = Runtime(device, threads) if threads else Runtime(device)
-    return Workspace((root or Path.cwd()).resolve(), store, runtime, progress or Silent())

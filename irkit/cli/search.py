@@ -74,7 +74,10 @@ def _can_explain(experiment: Experiment, name: str) -> None:
     if able:
         hint = f"choose a pipeline that can be explained: {', '.join(f'-p {each!r}' for each in able)}"
     else:
-        hint = "end the pipeline with a reranker that reads a language model's attention, such as icr"
+        hint = (
+            "end the pipeline with a reranker that reads a language model's attention, such as icr, "
+            "or give it a query stage, such as rm3: then it is shown what becomes of the query"
+        )
     raise ConfigError.of(
         f"the last stage, {last!r}, cannot explain its scores, and no stage changes the query",
         where=f"pipeline {name!r}",

@@ -152,6 +152,17 @@ def make_task(
         out.print(f"left out: {count}: {why}", markup=False)
 
 
+def is_recipe(path: Path) -> bool:
+    """Whether a YAML file is a recipe rather than an experiment; of a file that cannot be read nothing is known."""
+    from irkit.config.yaml import parse_yaml
+
+    try:
+        data = parse_yaml(path.read_text(encoding="utf-8"), str(path)).data
+    except (OSError, UnicodeDecodeError, ConfigError):
+        return False  # the experiment's reader says what is wrong
+    return isinstance(data, dict) and {"kind", "data"} <= data.keys() and "pipelines" not in data
+
+
 def _collection(text: str, split: str | None, root: Path) -> CollectionSpec:
     """Return the collection that is meant.
 

@@ -10,8 +10,18 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from irkit.config.averages import (
+    Averages,
+    References,
+    averages_to_data,
+    read_averages,
+    read_references,
+    references_to_data,
+)
 from irkit.config.control import controls, with_controls
+from irkit.config.expected import Expected, ExpectedReader, share
 from irkit.config.override import override
+from irkit.config.statistics import Statistics, read_statistics, statistics_to_data
 from irkit.config.steps import read_pipeline, validation_problems
 from irkit.config.yaml import Located, dump_yaml, parse_yaml
 from irkit.core.errors import ConfigError, IrkitError, Place, Problem, nearest
@@ -21,7 +31,20 @@ from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline, pipelines
 from irkit.pipeline.stage import Stage
 
 CollectionSpec = str | LocalSpec
-KEYS = ("name", "description", "collections", "metrics", "pipelines", "baseline", "expected", "tolerance")
+KEYS = (
+    "name",
+    "description",
+    "collections",
+    "averages",
+    "metrics",
+    "pipelines",
+    "baseline",
+    "reference",
+    "statistics",
+    "expected",
+    "tolerance",
+)
+_NEEDED = ("name", "collections", "metrics", "pipelines")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+()-]{0,99}")
 """Names of experiments and pipelines become names of folders and files."""
 
@@ -31,10 +54,6 @@ _EXAMPLES = {
     "metrics": "for example: metrics: [ndcg@10]",
     "pipelines": "for example: pipelines: {bm25: [{bm25: {k: 100}}]}",
 }
-_EXPECTED = "for example: expected: {bm25: {ndcg@10: 0.679}}"
-
-Expected = Mapping[str, Mapping[str, Mapping[str, float]]]
-"""collection -> pipeline -> metric -> value."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +67,9 @@ class Experiment:
         pipelines: by name, in the order of the tables; those that ask for an order control with theirs behind them.
         baseline: the pipeline the others are compared with.
         expected: scores that a reproduction must meet within ``tolerance``.
+        averages: named means over collections, in place of the mean over all; a macro set counts once.
+        reference: the published scores that each pipeline is compared with.
+        statistics: how differences between pipelines are tested.
     """
 
     name: str
@@ -58,6 +80,9 @@ class Experiment:
     baseline: str | None = None
     expected: Expected = field(default_factory=dict)
     tolerance: float = 0.0005
+    averages: Averages = field(default_factory=dict)
+    reference: References = field(default_factory=dict)
+    statistics: Statistics = field(default_factory=Statistics)
 
     @property
     def controls(self) -> dict[str, str]:
@@ -92,11 +117,17 @@ class Experiment:
         if self.description:
             data["description"] = self.description
         data["collections"] = [_collection_to_data(spec, full=full) for spec in self.collections.values()]
+        if self.averages:
+            data["averages"] = averages_to_data(self.averages)
         data["metrics"] = list(self.metrics)
         written = {name: each for name, each in self.pipelines.items() if name not in self.controls}
         data["pipelines"] = pipelines_to_data(written, full=full)
         if self.baseline:
             data["baseline"] = self.baseline
+        if self.reference:
+            data["reference"] = references_to_data(self.reference)
+        if self.statistics != Statistics():
+            data["statistics"] = statistics_to_data(self.statistics)
         if self.expected:
             data["expected"] = {
                 c: {p: dict(m) for p, m in pipelines.items()} for c, pipelines in self.expected.items()
@@ -165,14 +196,14 @@ class _ExperimentReader:
         if not isinstance(data, dict):
             self.fail(
                 (),
-                "an experiment is a mapping with the keys " + ", ".join(KEYS[:5]),
+                "an experiment is a mapping with the keys " + ", ".join(_NEEDED),
                 "see: irkit schema, or pipelines/",
             )
             raise ConfigError(*self.problems)
         for key in data:
             if key not in KEYS:
                 self.fail((key,), f"unknown key {key!r}", nearest(key, KEYS))
-        for key in ("name", "collections", "metrics", "pipelines"):
+        for key in _NEEDED:
             if data.get(key) in (None, [], {}, ""):
                 self.fail(
                     (key,) if key in data else (), f"the key {key!r} is missing or empty", _EXAMPLES[key]
@@ -188,12 +219,25 @@ class _ExperimentReader:
         description = data.get("description")
         if not isinstance(description, str | None):
             self.fail(("description",), f"the description is text, not {description!r}", "put it in quotes")
-        tolerance = self.number(("tolerance",), data.get("tolerance", 0.0005))
-        expected = self.expected(data.get("expected"), collections, names, metrics)
+        tolerance = share(("tolerance",), data.get("tolerance", 0.0005), self.fail)
+        expected = ExpectedReader(list(collections), names, metrics, self.fail).read(data.get("expected"))
+        averages = read_averages(data.get("averages"), collections, self.fail)
+        reference = read_references(data.get("reference"), names, self.base, self.fail)
+        statistics = read_statistics(self.located, data.get("statistics"), self.problems)
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=_line))
         return Experiment(
-            name, collections, metrics, pipelines, description or "", baseline, expected, tolerance
+            name,
+            collections,
+            metrics,
+            pipelines,
+            description or "",
+            baseline,
+            expected,
+            tolerance,
+            averages,
+            reference,
+            statistics,
         )
 
     def pipeline_names(self, good: Mapping[str, Pipeline]) -> list[str]:
@@ -285,72 +329,6 @@ class _ExperimentReader:
             result[name] = pipeline
         return result
 
-    def expected(
-        self, value: Any, collections: Mapping[str, Any], pipelines: Sequence[str], metrics: Sequence[str]
-    ) -> Expected:
-        if value is None:
-            return {}
-        path: Place = ("expected",)
-        if not isinstance(value, dict):
-            self.fail(
-                path,
-                "'expected' maps pipelines (or collections, then pipelines) to metrics and values",
-                _EXPECTED,
-            )
-            return {}
-        named = any(key in collections and key not in pipelines for key in value)
-        if len(collections) == 1 and not named and not _deep(value):
-            only = next(iter(collections))
-            return {only: self.expected_scores(path, value, pipelines, metrics)}
-        result = {}
-        for collection, scores in value.items():
-            if collection not in collections:
-                names = [*collections, *pipelines] if len(collections) == 1 else list(collections)
-                self.fail(
-                    (*path, collection), f"there is no collection {collection!r}", nearest(collection, names)
-                )
-            result[collection] = self.expected_scores((*path, collection), scores, pipelines, metrics)
-        return result
-
-    def mapping(self, path: Place, value: Any, of: str) -> dict[str, Any]:
-        if isinstance(value, dict):
-            return value
-        self.fail(path, f"expected {of}, not {value!r}", _EXPECTED)
-        return {}
-
-    def expected_scores(
-        self, path: Place, value: Any, pipelines: Sequence[str], metrics: Sequence[str]
-    ) -> dict[str, dict[str, float]]:
-        result: dict[str, dict[str, float]] = {}
-        for pipeline, scores in self.mapping(path, value, "pipelines with their scores").items():
-            if pipeline not in pipelines:
-                self.fail(
-                    (*path, pipeline), f"there is no pipeline {pipeline!r}", nearest(pipeline, pipelines)
-                )
-            result[pipeline] = {}
-            for metric, number in self.mapping(
-                (*path, pipeline), scores, "metrics with their values"
-            ).items():
-                here = (*path, pipeline, metric)
-                try:
-                    known = str(parse_metric(metric))
-                except ConfigError:
-                    known = metric
-                if known not in metrics:
-                    self.fail(
-                        here,
-                        f"{metric!r} is not among the experiment's metrics",
-                        nearest(metric, list(metrics)),
-                    )
-                result[pipeline][known] = self.number(here, number)
-        return result
-
-    def number(self, path: Place, value: Any) -> float:
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            self.fail(path, f"expected a number from 0 to 1, not {value!r}")
-            return 0.0
-        return float(value)
-
     def sequence(self, path: Place, value: Any) -> list[Any]:
         if value is None:
             return []
@@ -371,12 +349,6 @@ def _collection_to_data(spec: CollectionSpec | Mapping[str, Any], *, full: bool 
 def _name_of(spec: LocalSpec) -> str:
     """Return what tables call a local collection: its name, else the folder and split, else the documents' file."""
     return spec.name or (f"{Path(spec.path).name}/{spec.split}" if spec.path else Path(spec.docs or "").name)
-
-
-def _deep(value: Mapping[str, Any]) -> bool:
-    """Whether expected scores are written with their collections."""
-    parts = [part for part in value.values() if isinstance(part, dict)]
-    return any(isinstance(inner, dict) for part in parts for inner in part.values())
 
 
 def _line(problem: Problem) -> tuple[str, int]:

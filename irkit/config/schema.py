@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from irkit.config.averages import ALL
 from irkit.config.experiment import NAME
+from irkit.config.statistics import Statistics
 from irkit.config.steps import OF
 from irkit.data.spec import LocalSpec
 from irkit.pipeline.registry import stage_class, stage_names
@@ -59,6 +61,13 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
                 "anyOf": [{"type": "string", "description": "An ir-datasets id or an irkit id."}, local]
             },
         },
+        "averages": {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [{"const": ALL}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]
+            },
+            "description": "Named means: a list of collections, by short names too, or all. A macro set counts once.",
+        },
         "metrics": {
             "type": "array",
             "minItems": 1,
@@ -70,11 +79,19 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
             "additionalProperties": {"$ref": _DEFS + "pipeline"},
         },
         "baseline": {"type": "string", "description": "The pipeline that the others are compared with."},
+        "reference": {
+            "type": "object",
+            "additionalProperties": {
+                "anyOf": [{"type": "string"}, {"type": "array", "minItems": 1, "items": {"type": "string"}}]
+            },
+            "description": "Pipelines, and the published scores to compare each with: irkit reference list.",
+        },
         "expected": {
             **scores,
             "description": "Scores to reproduce: pipeline (or collection, then pipeline), metric, value.",
         },
         "tolerance": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.0005},
+        "statistics": _inline(Statistics.model_json_schema(), definitions),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -73,6 +73,9 @@ def nearest(name: str, names: Sequence[str]) -> str:
     """Return a phrase for an error text: the nearest of ``names``, or all of them when none is near."""
     same = [each for each in names if each.lower() == name.lower()]
     close = same[:1] or get_close_matches(name, names, n=1, cutoff=0.6)
+    held = [each for each in names if len(name) > 2 and name.lower() in each.lower()]
+    if not close and len(held) == 1:
+        close = held
     if close:
         return f"did you mean {close[0]!r}?"
     return f"choose one of: {', '.join(sorted(names))}" if names else "there is none to choose from"

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO
+from typing import IO, Any, TextIO, TypeVar
 
 from irkit.core.errors import ReportError
+
+_File = TypeVar("_File", bound=IO[Any])
 
 
 @contextmanager
@@ -22,9 +24,16 @@ def replacing(path: Path) -> Iterator[TextIO]:
     Raises:
         OSError: when the operating system refuses.
     """
+    with _replacing(path, lambda partial: partial.open("w", encoding="utf-8", newline="\n")) as file:
+        yield file
+
+
+@contextmanager
+def _replacing(path: Path, start: Callable[[Path], _File]) -> Iterator[_File]:
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file = start(partial)
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -41,10 +50,26 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         ReportError: when the operating system refuses: read-only folder, full disk.
     """
+    with _told(path), replacing(path) as file:
+        file.write(text)
+
+
+def write_bytes_atomically(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` as :func:`write_atomically` writes text.
+
+    Raises:
+        ReportError: when the operating system refuses: read-only folder, full disk.
+    """
+    with _told(path), _replacing(path, lambda partial: partial.open("wb")) as file:
+        file.write(data)
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """Make the folder of ``path`` where it is missing, and say what the operating system refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with replacing(path) as file:
-            file.write(text)
+        yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message, hint = "the disk is full", "free some space, or choose another folder for the run"

@@ -58,22 +58,23 @@ class Metric:
     Attributes:
         name: a key of ``FAMILIES``.
         k: only the first ``k`` hits count; None for all.
-        level: the lowest gain of a relevant document. For nDCG: gains below it count 0; that is irkit's own, as
+        level: the lowest gain of a relevant document; None for the collection's, which is 1 unless its policy
+            says otherwise. For nDCG: gains below it count 0, none by default; that is irkit's own, as
             trec_eval's ``-l`` leaves nDCG alone.
     """
 
     name: str
     k: int | None = None
-    level: int = 1
+    level: int | None = None
 
     def __str__(self) -> str:
         cutoff = f"@{self.k}" if self.k else ""
-        return f"{self.name}{cutoff}-l{self.level}" if self.level != 1 else f"{self.name}{cutoff}"
+        return f"{self.name}{cutoff}-l{self.level}" if self.level else f"{self.name}{cutoff}"
 
     @property
     def label(self) -> str:
         """What it measures, in a few words."""
-        if self.name == "ndcg" and self.level > 1:  # trec_eval has no such metric
+        if self.name == "ndcg" and (self.level or 1) > 1:  # trec_eval has no such metric
             return f"nDCG, linear gains (Järvelin and Kekäläinen 2002), gains below {self.level} count 0"
         return FAMILIES[self.name].label
 
@@ -111,4 +112,4 @@ def parse_metric(text: str) -> Metric:
     if level and (int(level) == 0 or not family.level):
         hint = "a relevant document has a gain of 1 or more" if family.level else f"leave out -l{level}"
         raise ConfigError.of(f"metric {text!r}: {name} has no relevance level {level}", hint=hint)
-    return Metric(name, int(k) if k else None, int(level) if level else 1)
+    return Metric(name, int(k) if k else None, int(level) if level else None)

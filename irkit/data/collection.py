@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import offsets_of
@@ -28,6 +28,14 @@ class EvalPolicy(BaseModel):
     """The document whose id is the query's id is never retrieved (ArguAna, Quora)."""
     macro: str | None = None
     """The name of the set over whose members the mean is taken (CQADupStack's 12 forums)."""
+    relevance_level: int = Field(1, ge=1)
+    """The lowest gain of a relevant document in metrics that know only relevant or not, where they name no level themselves
+    (TREC Deep Learning's passages: 2). nDCG takes all gains."""
+
+    def identity(self) -> dict[str, Any]:
+        """Return the policy as fingerprints have it: what came after the first of them, only where it differs from the default."""
+        usual = {"relevance_level"} if self.relevance_level == 1 else set()
+        return self.model_dump(mode="json", exclude=usual)
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,7 +13,7 @@ from irkit.data.reading import lines
 from irkit.data.source import Judgement, Table, Topic, check_id
 from irkit.data.trec import trec_documents, trec_topics
 
-_ID = ("_id", "id", "docno", "doc_id", "qid", "query_id")
+_ID = ("_id", "id", "docno", "doc_id", "docid", "qid", "query_id")
 _TEXT = ("text", "contents", "body", "query")
 
 

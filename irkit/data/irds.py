@@ -48,6 +48,24 @@ class IrdsSource(Source):
         """Return the queries: their ``default_text()``."""
         return self._table("queries", self._load().queries_iter, _topic)
 
+    def texts(self, field: str) -> Table[Topic]:
+        """Return the queries with the texts of one of their fields: BRIGHT's ``gpt4_reason``, a description, a narrative.
+
+        Raises:
+            DataError: when the queries have no such field.
+        """
+        dataset = self._load()
+        fields = [name for name in dataset.queries_cls()._fields if name != "query_id"]
+        if field not in fields:
+            raise DataError.of(
+                f"the queries have no field {field!r}", where=self.name, hint=nearest(field, fields)
+            )
+
+        def convert(record: Any, where: str) -> Topic:
+            return Topic(check_id(str(record.query_id), "query", where), str(getattr(record, field) or ""))
+
+        return self._table("queries", dataset.queries_iter, convert)
+
     def qrels(self, scratch: Path) -> Table[Judgement]:
         """Return the judgements; relevance -100 among them means exclusion."""
         return self._table("qrels", self._load().qrels_iter, _judgement)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from irkit.core.errors import DataError, nearest
-from irkit.data import limit, local, synthetic
+from irkit.data import beir, limit, local, synthetic
 from irkit.data.build import OnProgress, build_docs, build_topics
 from irkit.data.collection import Collection
 from irkit.data.docstore import DocStore
@@ -13,12 +13,13 @@ from irkit.data.irds import IrdsSource
 from irkit.data.source import Source
 from irkit.data.spec import LocalSpec
 from irkit.data.topics import load_topics
+from irkit.data.variant import VariantSource
 from irkit.store import Artifact, Recipe, Store
 from irkit.store.digests import DigestCache
 
 # Of the files of an artifact, of what its warnings count, and of how sources are read: count up when any of it changes.
 _DOCS = 1
-_TOPICS = 2
+_TOPICS = 3
 
 OWN_NAMES = (*limit.NAMES, synthetic.NAME)
 
@@ -27,7 +28,8 @@ def resolve(spec: str | LocalSpec, *, base: Path, store: Store) -> Source:
     """Find the provider of a collection and check what can be checked without reading the collection.
 
     Args:
-        spec: an id (``beir/scifact/test``, ``irkit/limit-small``, ``local:<folder>?split=test``) or a mapping of local files.
+        spec: an id (``beir/scifact/test``, ``bright/pony?queries=gpt4_reason``, ``irkit/limit-small``,
+            ``local:<folder>?split=test``) or a mapping of local files.
         base: the folder at which relative paths start.
         store: remembers the digests of local files.
 
@@ -46,7 +48,20 @@ def resolve(spec: str | LocalSpec, *, base: Path, store: Store) -> Source:
         return limit.LimitSource(spec)
     if spec.startswith("irkit/"):
         raise DataError.of("no such collection", where=spec, hint=nearest(name, OWN_NAMES))
-    return IrdsSource(spec)
+    if spec in beir.NAMES:
+        return beir.licensed_source(spec, base, digests)
+    return VariantSource(spec, base, digests) if "?" in spec else IrdsSource(spec)
+
+
+def is_built(spec: str | LocalSpec, store: Store, *, base: Path) -> bool:
+    """Whether :func:`open_collection` would find everything in the store. Raises as :func:`resolve` does."""
+    topics = store.find(_topics_recipe(resolve(spec, base=base, store=store)))
+    return topics is not None and store.find(Recipe("docs", topics.meta["docs"])) is not None
+
+
+def _topics_recipe(source: Source) -> Recipe:
+    policy = source.policy.identity()
+    return Recipe("topics", {"format": _TOPICS, "source": dict(source.topics_identity()), "policy": policy})
 
 
 def open_collection(
@@ -69,8 +84,7 @@ def open_collection(
         StoreError: when the store cannot be written or is damaged.
     """
     source = resolve(spec, base=base, store=store)
-    policy = source.policy.model_dump(mode="json")
-    recipe = Recipe("topics", {"format": _TOPICS, "source": dict(source.topics_identity()), "policy": policy})
+    recipe = _topics_recipe(source)
     topics = store.find(recipe)
     docs = store.find(Recipe("docs", topics.meta["docs"])) if topics else None
     if docs is None:

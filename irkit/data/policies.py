@@ -8,6 +8,17 @@ from irkit.data.collection import EvalPolicy
 _DROP_SELF = ("beir/arguana", "beir/quora", "nano-beir/arguana", "nano-beir/quora")
 # Sets reported as one figure, the mean over their members.
 _MACRO = ("beir/cqadupstack",)
+# Passages of TREC's Deep Learning track: graded 0 to 3, where 1 is "related, but does not answer". Its organisers, and everybody
+# since, count 2 and 3 as relevant where a metric is binary (AP, RR, recall, precision: `trec_eval -l 2`; Craswell et al., Overview
+# of the TREC 2019 Deep Learning track). Of the track's whole documents those of 1 are relevant too.
+_LEVEL_2 = (
+    "msmarco-passage/trec-dl-2019",
+    "msmarco-passage/trec-dl-2020",
+    "msmarco-passage/trec-dl-hard",
+    "msmarco-passage-v2/trec-dl-2021",
+    "msmarco-passage-v2/trec-dl-2022",
+    "msmarco-passage-v2/trec-dl-2023",
+)
 
 
 def policy_of(dataset_id: str) -> EvalPolicy:
@@ -16,4 +27,5 @@ def policy_of(dataset_id: str) -> EvalPolicy:
     return EvalPolicy(
         drop_self=any(name in _DROP_SELF for name in parents),
         macro=next((name for name in parents if name in _MACRO and name != dataset_id), None),
+        relevance_level=2 if any(name in _LEVEL_2 for name in parents) else 1,
     )

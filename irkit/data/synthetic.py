@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cached_property
-from itertools import chain, combinations, islice
-from math import comb
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import parse_qsl
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from irkit.core.errors import DataError, IrkitError, Problem, nearest
 from irkit.data.docstore import Document
 from irkit.data.draws import Draws
+from irkit.data.patterns import Pattern, groups, most_groups
 from irkit.data.source import Judgement, Source, Table, Topic
 from irkit.data.words import words
 
@@ -28,8 +28,6 @@ _GENERATOR = 1  # counts up when the same parameters give another collection
 _ATTRIBUTES = 45  # a document's, at least; as in LIMIT
 _UNUSED = 848  # attributes no query asks for, at least; LIMIT has 1848 - 1000
 _QUERIES = 1000  # by default, at most
-
-Pattern = Literal["dense", "random", "cycle", "disjoint"]
 
 
 class LimitSynthetic(BaseModel):
@@ -98,32 +96,13 @@ class SyntheticSource(Source):
     @property
     def _most(self) -> int:
         """How many different groups of documents the pattern has."""
-        n, k = self.parameters.n, self.parameters.k
-        if self.parameters.pattern == "cycle":
-            return n if k < n else 1
-        return n // k if self.parameters.pattern == "disjoint" else comb(n, k)
+        return most_groups(self.parameters.pattern, self.parameters.n, self.parameters.k)
 
     @cached_property
     def _groups(self) -> list[tuple[int, ...]]:
         """The relevant documents of every query."""
-        n, k, count = self.parameters.n, self.parameters.k, self.n_queries
-        match self.parameters.pattern:
-            case "dense":
-                return list(islice(combinations(range(n), k), count))
-            case "cycle":
-                return [tuple((i + j) % n for j in range(k)) for i in range(count)]
-            case "disjoint":
-                return [tuple(range(i * k, i * k + k)) for i in range(count)]
-            case "random":
-                draws = self._draws("pattern")
-                if (
-                    self._most <= 4 * count
-                ):  # nearly all groups are wanted: shuffle them, where drawing anew would take long
-                    return draws.sample(list(combinations(range(n), k)), count)
-                groups = dict[tuple[int, ...], None]()
-                while len(groups) < count:
-                    groups[tuple(sorted(draws.sample(range(n), k)))] = None
-                return list(groups)
+        p = self.parameters
+        return groups(p.pattern, p.n, p.k, self.n_queries, self._draws("pattern"))
 
     @cached_property
     def _names(self) -> list[str]:

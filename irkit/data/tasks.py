@@ -61,7 +61,11 @@ class TaskOptions:
         low, high = LENGTHS
         if not self.lengths or any(not low <= length <= high for length in self.lengths):
             shown = ", ".join(map(str, self.lengths)) or "none"
-            raise ConfigError.of(f"a part has {low} to {high} words, not {shown}", where="length")
+            raise ConfigError.of(
+                f"a part has {low} to {high} words, not {shown}",
+                where="length",
+                hint=f"for example {2 * low}",
+            )
         if len(set(self.lengths)) < len(self.lengths):
             raise ConfigError.of("a length is given twice", where="length", hint="give each once")
         if not 1 <= self.terms[0] <= self.terms[1]:
@@ -82,13 +86,21 @@ class Generated(NamedTuple):
 
 @dataclass
 class _Draft:
-    """What may become a query: wordings, of which the first that no other document matches is taken."""
+    """What may become a query: wordings, of which the first that no other document matches is taken.
+
+    Attributes:
+        doc: the code of the document.
+        wordings: to choose from.
+        size: of the first one: terms, or words of the part.
+        anchor: a word that whoever matches a keyword wording holds; "" for parts.
+        rivals: (code, number of the wording) of every other document that matches a wording.
+    """
 
     doc: int
     wordings: list[tuple[str, ...]]
     size: int
     anchor: str = ""
-    rivals: list[tuple[int, str, frozenset[str]]] = field(default_factory=list)
+    rivals: list[tuple[int, int]] = field(default_factory=list)
 
 
 @dataclass
@@ -118,7 +130,7 @@ def gold_passages(collection: Collection, options: TaskOptions) -> list[int]:
 
 
 def make_queries(collection: Collection, options: TaskOptions) -> TaskQueries:
-    """Generate the queries of a task. The documents are read twice; nothing of them is kept but their vocabulary.
+    """Generate the queries of a task. The documents are read twice; memory grows with their vocabulary and the passages drawn.
 
     Raises:
         DataError: when no passage gives a query.
@@ -140,7 +152,7 @@ def make_queries(collection: Collection, options: TaskOptions) -> TaskQueries:
     copies = _look_for_rivals(docs, drafts, counts)
     queries: list[Generated] = []
     for draft in drafts:
-        text = _settled(draft, options, copies[draft.doc])
+        text = _settled(draft, copies[draft.doc])
         if text is None:
             skipped["another document answers it as well"] += 1
             continue
@@ -221,34 +233,35 @@ def _look_for_rivals(
         else:
             for i, part in enumerate(draft.wordings):
                 waiting[counts.rarest(words_of(" ".join(part)))].append((draft, i))
-    own = {code: _whole(docs, code) for code in sorted({draft.doc for draft in drafts})}
+    own = {code: _plain(docs.text(code)) for code in sorted({draft.doc for draft in drafts})}
     by_text: defaultdict[str, list[int]] = defaultdict(list)
     for code, text in own.items():
         by_text[text].append(code)
     copies: dict[str, list[int]] = {text: [] for text in by_text}
     for code in range(len(docs)):
-        whole = _whole(docs, code)
+        text = docs.text(code)
+        whole = _plain(text)
         if whole in copies:
             copies[whole].append(code)
-        held = frozenset(word.casefold() for word in words_of(whole))
+        held = frozenset(word.casefold() for word in words_of(text))
         for word in held & waiting.keys():
             for draft, wording in waiting[word]:
-                if draft.doc != code and _matches(
-                    draft.wordings[wording], whole, held, keyword=bool(draft.anchor)
-                ):
-                    draft.rivals.append((code, whole, held))
+                if draft.doc == code:
+                    continue
+                numbers = range(len(draft.wordings)) if draft.anchor else (wording,)
+                draft.rivals += [
+                    (code, number)
+                    for number in numbers
+                    if _matches(draft.wordings[number], whole, held, keyword=bool(draft.anchor))
+                ]
     return {code: tuple(other for other in copies[text] if other != code) for code, text in own.items()}
 
 
-def _settled(draft: _Draft, options: TaskOptions, copies: Sequence[int]) -> str | None:
+def _settled(draft: _Draft, copies: Sequence[int]) -> str | None:
     """Return the first wording that no other document matches."""
-    rivals = [rival for rival in draft.rivals if rival[0] not in copies]
-    for wording in draft.wordings:
-        keyword = options.task == "keyword"
-        if any(_matches(wording, whole, held, keyword=keyword) for _, whole, held in rivals):
-            continue
-        return " ".join(wording)
-    return None
+    matched = {wording for code, wording in draft.rivals if code not in copies}
+    free = (wording for number, wording in enumerate(draft.wordings) if number not in matched)
+    return next((" ".join(wording) for wording in free), None)
 
 
 def _matches(wording: Sequence[str], whole: str, held: frozenset[str], *, keyword: bool) -> bool:
@@ -257,6 +270,6 @@ def _matches(wording: Sequence[str], whole: str, held: frozenset[str], *, keywor
     return " ".join(wording).casefold() in whole
 
 
-def _whole(docs: DocStore, code: int) -> str:
-    """Return title and body, casefolded and with single spaces: equal texts are copies."""
-    return " ".join(docs.text(code).casefold().split())
+def _plain(text: str) -> str:
+    """Return a text casefolded and with single spaces: documents whose texts are then equal are copies."""
+    return " ".join(text.casefold().split())

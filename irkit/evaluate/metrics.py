@@ -8,8 +8,9 @@ The rules, which are those of ``trec_eval -c``:
 
 * Every query with a judgement counts; without hits, or without any relevant document, it scores 0. A query
   without judgements is left out.
-* A document is relevant when its gain reaches the metric's level (1 unless written otherwise). Lower gains,
-  also negative ones, count 0.
+* A document is relevant when its gain reaches the metric's level: the one it is written with, else the
+  collection's (1 unless its policy says otherwise; nDCG always takes all positive gains). Lower gains, also
+  negative ones, count 0.
 * Judged documents that the collection lacks count in recall and in the ideal ranking: nobody can retrieve
   them, and that is a loss.
 * nDCG is trec_eval's ``ndcg_cut``: gain / log2(rank + 1) over the same sum for the ideal order of all
@@ -49,6 +50,7 @@ VERSION = 1
 """Raise it when the code below starts to give other values."""
 
 _ANY_GAIN = -(2**31)
+_GRADED = ("ndcg", "ndcg_burges")
 
 
 def evaluation_identity() -> dict[str, Any]:
@@ -63,6 +65,7 @@ def evaluate(
     n_docs: int | None = None,
     *,
     exclude: Sequence[CodeArray] = (),
+    relevance_level: int = 1,
 ) -> dict[str, FloatArray]:
     """Score rankings; nothing that is passed in is changed.
 
@@ -73,6 +76,7 @@ def evaluate(
         n_docs: the number of documents of the collection; a hit beyond it is an error.
         exclude: for each query codes that are dropped before every cutoff, as the collection's policy
             demands.
+        relevance_level: the policy's, for metrics that name no level.
 
     Returns:
         for the canonical text of each metric its value for every judged query, ``float64[J]``, in the order
@@ -99,7 +103,7 @@ def evaluate(
         raise DataError.of(
             "no query has a judgement, so there is nothing to evaluate", hint="choose a split that has qrels"
         )
-    kernels = {str(metric): _kernel(metric) for metric in wanted}
+    kernels = {str(metric): _kernel(metric, relevance_level) for metric in wanted}
     values = {name: np.zeros(len(judged)) for name in kernels}
     columns = [(kernel, values[name]) for name, kernel in kernels.items()]
     rankings = rankings.without(exclude)
@@ -133,9 +137,9 @@ def _judgements(qrels: Qrels, rows: IntArray) -> list[FloatArray]:
     return [table[start:stop] for start, stop in bounds]
 
 
-def _kernel(metric: Metric) -> Kernel:
-    """Return the function (judgements, run) -> value of a metric."""
-    k, level = metric.k or 0, metric.level
+def _kernel(metric: Metric, usual: int) -> Kernel:
+    """Return the function (judgements, run) -> value of a metric; ``usual`` is the level of one that names none."""
+    k, level = metric.k or 0, metric.level or (1 if metric.name in _GRADED else usual)
     match metric.name:
         case "bpref":
             return partial(_bpref, level=level)

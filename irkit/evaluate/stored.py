@@ -38,7 +38,13 @@ def evaluate_stored(
     }
 
     def write(build: Build) -> dict[str, Any]:
-        values = evaluate(load(), collection.qrels, metrics, exclude=collection.queries.exclude)
+        values = evaluate(
+            load(),
+            collection.qrels,
+            metrics,
+            exclude=collection.queries.exclude,
+            relevance_level=collection.policy.relevance_level,
+        )
         for number, name in enumerate(spec["metrics"]):
             np.save(build.path(f"{number}.npy"), values[name], allow_pickle=False)
         return {"judged": int(next(iter(values.values())).size)}

@@ -16,7 +16,7 @@ from irkit.core.queries import Queries
 from irkit.exec.executor import Executor, label_of
 from irkit.models.lucene.analysis import AnalyzerName
 from irkit.pipeline.graph import Node
-from irkit.stages.forms import TERMS, TOKENS, TOLD, VECTOR, spaces_of
+from irkit.stages.forms import TERMS, TOKENS, TOLD, VECTOR, spaces_of, tells_kept
 from irkit.store import Build, Recipe, Store
 
 FORMAT = 1
@@ -149,13 +149,17 @@ def _step(stage: str, before: Queries, after: Queries, row: int, own: frozenset[
     old, new = (_value(queries, TERMS, row) for queries in (before, after))
     weighted = sorted((new or {}).items(), key=lambda each: (-abs(each[1]), each[0])) if new != old else []
     told, lines = (list(_value(queries, TOLD, row) or ()) for queries in (before, after))
+    new_lines = lines[len(told) :] if lines[: len(told)] == told else lines
+    given = [form for form in (VECTOR, TOKENS) if _gives(form, before, after, row)]
+    if any(map(tells_kept, new_lines)):  # it has them for the others' sake: its encoded text, tokens of zeros
+        given = []
     return Step(
         stage,
         before.text[row],
         after.text[row],
         tuple(Term(term, float(w), None if own is None else term in own) for term, w in weighted),
-        tuple(lines[len(told) :] if lines[: len(told)] == told else lines),
-        tuple(form for form in (VECTOR, TOKENS) if _gives(form, before, after, row)),
+        tuple(new_lines),
+        tuple(given),
     )
 
 

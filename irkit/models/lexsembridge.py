@@ -21,7 +21,8 @@ paper's SLR knows the query alone. Where only the tokens of the text have weight
 have no weight; the code form leaves [SEP] its own, as the authors do.
 
 What the published formula implies: every gate is above 0, so no sign of q changes; softmax makes every gate about 1/d, and only the
-ratios count; ``cos(q, q')`` is about ``exp(-sigma^2 / 2)``, sigma the standard deviation of a query's logits over the dimensions.
+ratios count; ``cos(q, q')`` is about ``exp(-sigma^2 / 2)`` while sigma is small, sigma the standard deviation of a query's logits
+over the dimensions.
 The authors' code saves the backbone only, and so evaluates without the gate; here a gate is saved, and evaluated.
 
 The masked language model of CLR is frozen and a model of its own, where the authors train the encoder's own head along with it: an

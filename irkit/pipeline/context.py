@@ -73,6 +73,9 @@ class Context:
     counts: Counter[str] = field(default_factory=Counter)
     """What ``run`` counted (documents that were cut); ``group/name`` for those that are shown together. The executor clears it
     before every chunk and adds up the chunks, so a stage only ever adds. They are shown among the notes."""
+    shared: dict[Any, Any] = field(default_factory=dict)
+    """What all stages of one run have in common, on all its collections, such as what an endpoint may still cost. Nothing that
+    can change a result."""
 
     def artifact(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
         """Return an artifact that the stage needs (an index, token vectors), built when the store has none."""

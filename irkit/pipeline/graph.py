@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from irkit.core.errors import ConfigError, Place, Problem
+from irkit.pipeline.passing import form_misfits
 from irkit.pipeline.registry import make_stage
-from irkit.pipeline.stage import QueryStage, Stage
+from irkit.pipeline.stage import Stage
 
 Problems = list[tuple[Place, str, str | None]]
 """(place in the pipeline's YAML form, message, hint) of everything that does not fit together."""
@@ -210,14 +211,9 @@ class _Compiler:
         self._places: dict[Node, Place] = {}
 
     def check_forms(self, end: Node) -> None:
-        """Refuse a query stage whose forms of the query no later stage takes: it would change nothing, and nobody would be told."""
-        nodes = list(end.walk())
-        for maker in nodes:
-            if isinstance(maker.stage, QueryStage) and not any(_taken(maker, maker.stage.gives, nodes)):
-                name, forms = maker.stage.name, " and ".join(maker.stage.gives)
-                message = f"no stage after {name!r} takes the {forms} that it gives a query"
-                hint = "put one after it: bm25 takes terms, dense a vector, maxsim tokens"
-                self.problems.append((self._places[maker], message, hint))
+        """Refuse forms of the query that no later stage takes, or that mean something else to the stage that does."""
+        for node, message, hint in form_misfits(end):
+            self.problems.append((self._places[node], message, hint))
 
     def pipeline(self, pipeline: Pipeline, state: _State, at: Place) -> Node | None:
         # In a branch of a fusion: what stands before the fusion, which another branch may take up.
@@ -279,17 +275,6 @@ class _Compiler:
         if stage.needs == "none" or state.rankings is None:
             return ()
         return (state.rankings,)
-
-
-def _taken(maker: Node, forms: tuple[str, ...], nodes: Sequence[Node]) -> Iterator[bool]:
-    """Yield, for every node that sees the queries of ``maker`` with these forms, whether it takes any of them."""
-    for node in nodes:
-        if node.queries == maker:
-            yield bool(set(forms) & set(node.stage.takes))
-            if (
-                isinstance(node.stage, QueryStage) and "text" not in node.stage.gives
-            ):  # the forms go on through it
-                yield from _taken(node, forms, nodes)
 
 
 def _reaches(node: Node, wanted: Node) -> bool:

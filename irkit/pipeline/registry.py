@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import TypeVar, get_args
 from uuid import uuid4
 
 from pydantic import ValidationError
@@ -73,7 +73,9 @@ def stage_class(name: str) -> type[Stage]:
         return _registered[name]
     entry = _entries().get(name)
     if entry is None:
-        raise ConfigError.of(f"there is no stage {name!r}", hint=nearest(name, stage_names()))
+        raise ConfigError.of(
+            f"there is no stage {name!r}", hint=_as_method(name) or nearest(name, stage_names())
+        )
     try:
         loaded = entry.load()
     except Exception as error:
@@ -84,6 +86,25 @@ def stage_class(name: str) -> type[Stage]:
     release = f" {entry.dist.name} {entry.dist.version}" if entry.dist and entry.dist.name != "irkit" else ""
     loaded.origin = entry.value + release
     return loaded
+
+
+def _as_method(name: str) -> str | None:
+    """Return how to write a published method that is no stage, but an option ``method`` of one of irkit's."""
+    plain = name.lower().replace("_", "-")
+    for stage in stage_names(own=True):
+        field = stage_class(stage).model_fields.get("method")
+        if field is not None and plain in _choices(field.annotation):
+            return f"it is a method of {stage}: - {stage}: {{method: {plain}}}"
+    return None
+
+
+def _choices(annotation: object) -> list[str]:
+    """Return the texts that a type such as ``Literal["a", "b"] | None`` allows."""
+    return [
+        each
+        for part in get_args(annotation)
+        for each in ([part] if isinstance(part, str) else _choices(part))
+    ]
 
 
 def _source_digest(stage_class: type[Stage]) -> str:

@@ -111,6 +111,18 @@ class Stage(BaseModel, ABC):
         """Load models, open or build indexes, and return what ``run`` needs. The default returns the context."""
         return context
 
+    def declines(self, form: str) -> str | None:
+        """Return the option that keeps the stage, as it is, from taking a form of ``takes``; None unless there is one."""
+        return None
+
+    def space_of(self, form: str) -> Mapping[str, Any]:
+        """Return the options that decide in which space the stage takes and gives a form of a query: an analyser, a model.
+
+        Where a stage takes what another one gives, those of the same name must be equal, which is asked before anything is
+        loaded. Empty when the options do not tell.
+        """
+        return {}
+
     def check(self, upstream: int) -> None:
         """Raise ValueError when the stage cannot work on this number of upstream rankings."""
 

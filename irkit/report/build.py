@@ -16,6 +16,7 @@ from irkit.report import format as fmt
 from irkit.report.changed import changed_tables
 from irkit.report.compare import CompareTable, compare_tables
 from irkit.report.explained import explained_tables
+from irkit.report.reference import tally
 from irkit.report.results import PerQuery, Results, load_results
 from irkit.report.scores import score_tables
 from irkit.report.times import said, stage_times
@@ -60,6 +61,7 @@ def render(results: Results, per_query: Sequence[PerQuery]) -> str:
         "plural": fmt.plural,
         "said": said,
         "size": fmt.size,
+        "tally": tally,
     }
     templates = Path(__file__).parent / "templates"
     style = (templates / "style.css").read_text(encoding="utf-8")

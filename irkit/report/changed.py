@@ -8,6 +8,7 @@ from itertools import groupby
 
 from irkit.exec.changes import marked
 from irkit.report.explained import shade_of
+from irkit.report.pairs import TIE
 from irkit.report.results import ChangedQuery, ChangedTerm, ChangeStep, PerQuery
 
 
@@ -51,6 +52,12 @@ class ChangedTable:
         """What the differences are of; None where the experiment has no baseline."""
         return self.queries[0].query.metric
 
+    @property
+    def tied(self) -> bool:
+        """Whether no query won or lost against the baseline, so that these are the first ones."""
+        deltas = [view.query.delta for view in self.queries]
+        return all(delta is not None and abs(delta) <= TIE for delta in deltas)
+
 
 def changed_tables(per_query: Sequence[PerQuery]) -> list[ChangedTable]:
     """Return a table per collection and pipeline with query stages, in the order of the experiment."""
@@ -62,14 +69,14 @@ def changed_tables(per_query: Sequence[PerQuery]) -> list[ChangedTable]:
 
 
 def _query(query: ChangedQuery) -> ChangedView:
-    steps, text = [], query.query
+    steps = []
     for step in query.steps:
         greatest = max((abs(each.weight) for each in step.terms), default=0.0)
-        words = marked(text, step.text) if step.text != text else ()
+        before = query.query if step.before is None else step.before
+        words = marked(before, step.text) if step.text != before else ()
         steps.append(
             StepView(
                 step, tuple(words), tuple((each, shade_of(each.weight, greatest)) for each in step.terms)
             )
         )
-        text = step.text
     return ChangedView(query, tuple(steps))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from irkit.evaluate.significance import ALPHA, cohens_d, holm, t_test
-from irkit.report.results import PerQuery, Results
+import numpy as np
 
-TIE = 1e-9
-"""Values this near are equal: the sums of floats in a metric may differ in their last digits."""
+from irkit.report.pairs import Family, Pair, families
+from irkit.report.results import PerQuery, Results
 
 BINS = 12
 """Of a histogram, on each side of zero."""
@@ -41,7 +40,10 @@ class Comparison:
 
     Attributes:
         effect: the mean difference in standard deviations of the differences; None where they are all the same.
-        p_value: of the paired t-test over the queries, corrected after Holm for the pipelines of the table; None for one query.
+        interval: the bootstrap's, of the mean difference.
+        p_value: of the test that the experiment asks for, corrected for the family of the table; None for one query.
+        significant: whether the p-value is below the experiment's alpha.
+        judged: the share of the first hits that is judged; None when not known.
     """
 
     pipeline: str
@@ -51,19 +53,23 @@ class Comparison:
     mean: float
     histogram: Histogram
     effect: float | None
+    interval: tuple[float, float] | None
     p_value: float | None
-
-    @property
-    def significant(self) -> bool:
-        """Whether the corrected p-value is below 0.05."""
-        return self.p_value is not None and self.p_value < ALPHA
+    significant: bool
+    judged: float | None
 
 
 @dataclass(frozen=True)
 class CompareTable:
     """All pipelines of one collection on one metric; ``absent`` lack values for it.
 
-    The pipelines of a table are one family of tests; those of other metrics and collections are families of their own.
+    The pipelines of a table are one family of tests, or belong to that of all pairs; other metrics and collections have their own.
+
+    Attributes:
+        how: how the p-values come about, in words.
+        alpha: below it a p-value is called significant.
+        level: of the intervals.
+        judged: the baseline's share of judged hits among the first ``judged_at``; None when not known.
     """
 
     collection: str
@@ -72,47 +78,49 @@ class CompareTable:
     queries: int
     rows: tuple[Comparison, ...]
     absent: tuple[str, ...]
+    how: str
+    alpha: float
+    level: float
+    judged: float | None
+    judged_at: int | None
 
 
-def compare_tables(results: Results, per_query: Sequence[PerQuery]) -> list[CompareTable]:
-    """Return a table per collection and metric for which the baseline and another pipeline have values."""
-    baseline = results.baseline
-    if baseline is None:
+def compare_tables(
+    results: Results, per_query: Sequence[PerQuery], tested: Sequence[Family] | None = None
+) -> list[CompareTable]:
+    """Return a table per collection and metric for which the baseline and another pipeline have values.
+
+    ``tested`` are the families of these results where they are at hand already: a large experiment takes seconds.
+    """
+    if results.baseline is None:
         return []
     tables = []
-    for values in per_query:
-        pipelines = dict.fromkeys([*results.pipelines, *values.values])
-        for metric in results.metrics:
-            base = values.values.get(baseline, {}).get(metric)
-            if not base:
-                continue
-            deltas: dict[str, list[float]] = {}
-            for pipeline in pipelines:
-                ours = values.values.get(pipeline, {}).get(metric)
-                if pipeline != baseline and ours is not None:
-                    deltas[pipeline] = [difference(a, b) for a, b in zip(ours, base, strict=True)]
-            if not deltas:
-                continue
-            absent = tuple(p for p in pipelines if p != baseline and p not in deltas)
-            limit = max(abs(d) for row in deltas.values() for d in row)
-            p_values = holm([t_test(row) for row in deltas.values()])
-            rows = tuple(
-                _compare(pipeline, row, limit, p)
-                for (pipeline, row), p in zip(deltas.items(), p_values, strict=True)
+    for family in families(results, per_query) if tested is None else tested:
+        pairs = [pair for pair in family.pairs if pair.other == results.baseline]
+        if not pairs:
+            continue
+        limit = max(float(np.abs(pair.deltas).max()) for pair in pairs)
+        tables.append(
+            CompareTable(
+                family.collection,
+                family.metric,
+                results.baseline,
+                family.queries,
+                tuple(_compare(pair, limit, family.judged.get(pair.ours)) for pair in pairs),
+                family.absent,
+                family.how,
+                family.statistics.alpha,
+                family.statistics.level,
+                family.judged.get(results.baseline),
+                family.judged_at,
             )
-            tables.append(CompareTable(values.collection, metric, baseline, len(base), rows, absent))
+        )
     return tables
 
 
-def difference(ours: float, base: float) -> float:
-    """Return the difference of a query's values; 0 where they are equal but for rounding, which no test shall take for more."""
-    delta = ours - base
-    return 0.0 if abs(delta) <= TIE else delta
-
-
-def _compare(pipeline: str, deltas: Sequence[float], limit: float, p_value: float | None) -> Comparison:
+def _compare(pair: Pair, limit: float, judged: float | None) -> Comparison:
     wins, losses = [0] * BINS, [0] * BINS
-    for value in deltas:
+    for value in pair.deltas.tolist():
         if not value:
             continue
         place = min(int(abs(value) / limit * BINS), BINS - 1)
@@ -120,14 +128,16 @@ def _compare(pipeline: str, deltas: Sequence[float], limit: float, p_value: floa
             wins[place] += 1
         else:
             losses[BINS - 1 - place] += 1
-    won, lost = sum(wins), sum(losses)
     return Comparison(
-        pipeline,
-        wins=won,
-        ties=len(deltas) - won - lost,
-        losses=lost,
-        mean=sum(deltas) / len(deltas),
+        pair.ours,
+        wins=pair.wins,
+        ties=pair.ties,
+        losses=pair.losses,
+        mean=pair.mean,
         histogram=Histogram(limit, tuple(losses), tuple(wins)),
-        effect=cohens_d(deltas),
-        p_value=p_value,
+        effect=pair.effect,
+        interval=pair.interval,
+        p_value=pair.p_value,
+        significant=pair.significant,
+        judged=judged,
     )

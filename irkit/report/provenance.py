@@ -47,9 +47,14 @@ def collect(folder: Path, argv: Sequence[str] | None = None) -> Provenance:
         python=platform.python_version(),
         platform=platform.platform(),
         cpus=_cpus(),
-        packages={name: found for name in PACKAGES if (found := _version(name))},
+        packages=versions(),
         git=git_state(folder),
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of those of ``PACKAGES`` that are installed."""
+    return {name: found for name in PACKAGES if (found := _version(name))}
 
 
 def command_line(argv: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ from typing import Any, Final, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from irkit.config.statistics import Statistics
 from irkit.core.errors import ReportError
 from irkit.core.files import write_atomically
 
@@ -81,6 +82,35 @@ class Expectation(_Record):
     status: Literal["match", "off"]
 
 
+class AverageScore(_Record):
+    """A named average of one metric; ``members`` of the ``of`` that it is defined over were there."""
+
+    average: str
+    pipeline: str
+    metric: str
+    value: float
+    members: int
+    of: int
+
+
+class ReferenceScore(_Record):
+    """A score beside a published one."""
+
+    collection: str
+    """Or the macro set, or the average."""
+    kind: Literal["collection", "set", "average"] = "collection"
+    pipeline: str
+    metric: str
+    reference: str
+    """The name of the published scores."""
+    published: float
+    value: float
+    status: Literal["match", "near", "off"]
+    title: str
+    source: str
+    url: str
+
+
 class ExplainedDocument(_Record):
     """What a stage saw in one document: its text in pieces, and what each piece contributes to the score."""
 
@@ -125,6 +155,8 @@ class ChangeStep(_Record):
     """What one query stage of a pipeline did to one query."""
 
     stage: str
+    before: str | None = None
+    """The text that it was given, which in a branch of a fusion is not what the step above left. None in older files."""
     text: str
     """The text that it left."""
     terms: list[ChangedTerm] = Field(default_factory=list)
@@ -159,6 +191,9 @@ class PerQuery(_Record):
     collection: str
     qid: list[str]
     values: dict[str, dict[str, list[float]]]
+    judged: dict[str, list[float]] = Field(default_factory=dict)
+    """For each pipeline and query the share of the first ``judged_at`` hits that is judged at all; empty where not known."""
+    judged_at: int | None = None
     explained: list[ExplainedQuery] = Field(default_factory=list)
     changed: list[ChangedQuery] = Field(default_factory=list)
 
@@ -169,6 +204,11 @@ class PerQuery(_Record):
                 if len(values) != len(self.qid):
                     counts = f"{len(values)} values of {metric!r} for {len(self.qid)} queries"
                     raise ValueError(f"{pipeline!r} has {counts}")
+        for pipeline, shares in self.judged.items():
+            if len(shares) != len(self.qid) or self.judged_at is None:
+                raise ValueError(
+                    f"{pipeline!r} has no share of judged hits for each of {len(self.qid)} queries"
+                )
         return self
 
 
@@ -208,11 +248,20 @@ class Results(_Record):
     """Wall time of the whole run."""
     left_out: list[str] = Field(default_factory=list)
     """The experiment's collections on which this run, by ``--only``, was not run."""
+    statistics: Statistics = Field(default_factory=Statistics)
+    """How differences between pipelines are tested; files from before it was written tested so by default."""
+    kept: list[str] = Field(default_factory=list)
+    """Those that ``--only`` did not name and that are here all the same: the store had everything of them."""
+    averages: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
+    """The experiment's named averages: name -> member -> the collections whose mean the member is."""
+    average_scores: list[AverageScore] = Field(default_factory=list)
+    reference: list[ReferenceScore] = Field(default_factory=list)
+    """Published scores beside ours."""
 
     @property
     def from_store(self) -> bool:
         """Whether nothing was computed: everything was in the store already."""
-        return all(stage.cached_queries == stage.queries for stage in self.stages)
+        return bool(self.stages) and all(stage.cached_queries == stage.queries for stage in self.stages)
 
     def value(self, collection: str, pipeline: str, metric: str) -> float:
         """Return one score.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from statistics import fmean
 
 from irkit.report import format as fmt
+from irkit.report.averages import Values, mean_of, named_averages, values_of
 from irkit.report.results import Expectation, Results
 
 
@@ -71,29 +71,29 @@ class ScoreTable:
         return (tuple(row.pipeline for row in best), best[0].cells[0]) if best else None
 
 
-_Values = Mapping[tuple[str, str], float]
-"""(pipeline, metric) -> score."""
-
-
 def score_tables(results: Results) -> list[ScoreTable]:
     """Return one table per collection and, after them, the means.
 
     Collections whose policy names a macro set (CQADupStack's forums) have a mean of that set; with several
-    collections there is a mean over all, in which a set counts as one collection. A pipeline without a score
-    on a member has no mean.
+    collections there is a mean over all, in which a set counts as one collection; the averages that the experiment names
+    stand in its place. A pipeline without a score on a member has no mean.
     """
     layout = _Layout(results)
-    values = {name: _values(results, name) for name in layout.collections}
+    values = {name: values_of(results, name) for name in layout.collections}
     expected = {(e.collection, e.pipeline, e.metric): e for e in results.expected}
     tables = [layout.table(name, (), values[name], expected) for name in layout.collections]
     sets = _macro_sets(results)
     grouped = {member for members in sets.values() for member in members}
     for name, members in sets.items():
-        values[name] = _mean([values[member] for member in members])
+        values[name] = mean_of([values[member] for member in members])
         tables.append(layout.table(f"Mean of {name}", members, values[name], {}))
+    for average in named_averages(results):
+        tables.append(layout.table(average.title, average.members, average.values, {}))
+    if results.averages:
+        return tables
     whole = (*sets, *(name for name in layout.collections if name not in grouped))
     if len(whole) > 1:
-        tables.append(layout.table("Mean", whole, _mean([values[name] for name in whole]), {}))
+        tables.append(layout.table("Mean", whole, mean_of([values[name] for name in whole]), {}))
     return tables
 
 
@@ -111,7 +111,7 @@ class _Layout:
         self,
         name: str,
         members: tuple[str, ...],
-        values: _Values,
+        values: Values,
         expected: Mapping[tuple[str, str, str], Expectation],
     ) -> ScoreTable:
         best = {metric: _best([values.get((p, metric)) for p in self.pipelines]) for metric in self.metrics}
@@ -140,21 +140,12 @@ def _union(first: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*first, *more]))
 
 
-def _values(results: Results, collection: str) -> _Values:
-    return {(s.pipeline, s.metric): s.value for s in results.scores if s.collection == collection}
-
-
 def _macro_sets(results: Results) -> dict[str, tuple[str, ...]]:
     sets: dict[str, list[str]] = {}
     for collection in results.collections:
         if isinstance(macro := collection.policy.get("macro"), str):
             sets.setdefault(macro, []).append(collection.name)
     return {name: tuple(members) for name, members in sets.items() if len(members) > 1}
-
-
-def _mean(members: Sequence[_Values]) -> _Values:
-    common = [key for key in members[0] if all(key in values for values in members)]
-    return {key: fmean(values[key] for values in members) for key in common}
 
 
 def _best(column: Sequence[float | None]) -> str | None:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 from irkit.core.files import write_atomically
 from irkit.report import format as fmt
 from irkit.report.compare import CompareTable, Comparison, compare_tables
+from irkit.report.pairs import Family, Pair, families
+from irkit.report.reference import reference_markdown
 from irkit.report.results import PerQuery, Results
 from irkit.report.scores import Cell, Row, ScoreTable, score_tables
 
@@ -59,20 +61,30 @@ def terminal_tables(results: Results, width: int = 80) -> list[Table]:
     return tables
 
 
-def markdown(results: Results, per_query: Sequence[PerQuery] = ()) -> str:
+def markdown(
+    results: Results, per_query: Sequence[PerQuery] = (), tested: Sequence[Family] | None = None
+) -> str:
     """Return the score tables as GitHub-flavoured Markdown: the best in bold, the legend below each table.
 
-    With ``per_query`` the table of a collection is followed by one of the queries won and lost against the baseline, on the first
-    metric that has values.
+    With ``per_query`` the table of a collection is followed by one of the queries won and lost, on the first metric that has
+    values: against the baseline, or of all pairs where the experiment tests them. ``tested`` are its families where they are at
+    hand already.
     """
     parts = [f"# {_escape(results.experiment)}"]
     if results.description:
         parts.append(_escape(results.description))
     if results.left_out:
         parts.append(f"Run on some collections only, without: {', '.join(map(_escape, results.left_out))}.")
-    comparisons: dict[str, CompareTable] = {}
-    for table in compare_tables(results, per_query):
-        comparisons.setdefault(table.collection, table)
+    if results.kept:
+        parts.append(f"From the store, of earlier runs: {', '.join(map(_escape, results.kept))}.")
+    chosen = families(results, per_query) if tested is None else tested
+    compared: dict[str, list[str]] = {}
+    if results.statistics.pairs == "all":
+        for family in chosen:
+            compared.setdefault(family.collection, _all_pairs(family))
+    else:
+        for table in compare_tables(results, per_query, chosen):
+            compared.setdefault(table.collection, _comparison(table))
     for scores in score_tables(results):
         lines = [
             _line(["pipeline", *map(_escape, scores.metrics)]),
@@ -82,22 +94,25 @@ def markdown(results: Results, per_query: Sequence[PerQuery] = ()) -> str:
         parts += [f"## {_escape(_title(scores))}", "\n".join(lines)]
         if legend := "; ".join(map(_escape, _legend(scores, best="bold: best"))):
             parts.append(f"{legend}.")
-        if not scores.members and scores.name in comparisons:
-            parts += _comparison(comparisons[scores.name])
+        if not scores.members:
+            parts += compared.get(scores.name, [])
+    parts += reference_markdown(results)
     made = results.provenance
     parts.append(f"Made with irkit {_escape(made.irkit)} on {_escape(made.created)}:")
     parts.append(f"    {fmt.plain(made.command)}")
     return "\n\n".join(parts) + "\n"
 
 
-def write_markdown(results: Results, folder: Path, per_query: Sequence[PerQuery] = ()) -> Path:
+def write_markdown(
+    results: Results, folder: Path, per_query: Sequence[PerQuery] = (), tested: Sequence[Family] | None = None
+) -> Path:
     """Write ``scores.md`` into ``folder`` and return its path.
 
     Raises:
         ReportError: when the folder cannot be written.
     """
     path = folder / MARKDOWN
-    write_atomically(path, markdown(results, per_query))
+    write_atomically(path, markdown(results, per_query, tested))
     return path
 
 
@@ -135,26 +150,63 @@ def _cell(cell: Cell) -> str:
 
 def _comparison(table: CompareTable) -> list[str]:
     """Return the heading, the table and the legend of the queries won and lost."""
-    columns = ["pipeline", "won", "tied", "lost", "mean difference", "d", "p"]
+    judged = table.judged_at is not None
+    columns = ["pipeline", *_compared(table.level), *([f"judged@{table.judged_at}"] if judged else [])]
     lines = [
         _line(columns),
         _line([":--", *("--:" for _ in columns[1:])]),
-        *(_line([_escape(row.pipeline), *_against(row)]) for row in table.rows),
+        *(
+            _line([_escape(row.pipeline), *_against(row), *([_share(row.judged)] if judged else [])])
+            for row in table.rows
+        ),
     ]
     what = f"Against {table.baseline}, query by query, on {table.metric}"
-    legend = (
-        "d: the mean difference in standard deviations; p: of the two-sided paired t-test, corrected after Holm for "
-        f"{fmt.plural(len(table.rows), 'pipeline')}; \\*: below 0.05."
-    )
+    legend = _tested(table.how, table.alpha)
+    if judged:
+        legend += f" judged@{table.judged_at}, the share of the first hits that is judged, is {_share(table.judged)} for "
+        legend += f"{_escape(table.baseline)}."
     return [f"### {_escape(what)}", "\n".join(lines), legend]
 
 
-def _against(row: Comparison) -> list[str]:
+def _all_pairs(family: Family) -> list[str]:
+    """Return the same for all pairs."""
+    columns = ["pipeline", "against", *_compared(family.statistics.level)]
+    lines = [
+        _line(columns),
+        _line([":--", ":--", *("--:" for _ in columns[2:])]),
+        *(_line([_escape(pair.ours), _escape(pair.other), *_against(pair)]) for pair in family.pairs),
+    ]
+    legend = _tested(family.how, family.statistics.alpha)
+    if family.judged:
+        shares = (f"{_escape(name)} {_share(value)}" for name, value in family.judged.items())
+        legend += (
+            f" judged@{family.judged_at}, the share of the first hits that is judged: {', '.join(shares)}."
+        )
+    return [f"### {_escape(f'All pairs, query by query, on {family.metric}')}", "\n".join(lines), legend]
+
+
+def _compared(level: float) -> list[str]:
+    return ["won", "tied", "lost", "mean difference", f"{100 * level:g} % interval", "d", "p"]
+
+
+def _tested(how: str, alpha: float) -> str:
+    return (
+        "Interval: the bootstrap's, of the mean difference; d: the mean difference in standard deviations; "
+        f"p: {how}; \\*: below {alpha:g}."
+    )
+
+
+def _against(row: Comparison | Pair) -> list[str]:
+    interval = fmt.DASH if row.interval is None else " to ".join(map(fmt.delta, row.interval))
     effect = fmt.DASH if row.effect is None else fmt.effect(row.effect)
     p_value = fmt.DASH if row.p_value is None else _escape(fmt.p_value(row.p_value))
     mark = "\\*" if row.significant else ""
     counts = [fmt.count(value) for value in (row.wins, row.ties, row.losses)]
-    return [*counts, fmt.delta(row.mean), effect, p_value + mark]
+    return [*counts, fmt.delta(row.mean), interval, effect, p_value + mark]
+
+
+def _share(value: float | None) -> str:
+    return fmt.DASH if value is None else fmt.metric(value)
 
 
 def _fixed(cell: Cell, with_delta: bool, with_mark: bool) -> str:

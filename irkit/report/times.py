@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from irkit.report.results import Results, StageTime
+from irkit.stages.query.feedback import CHANGED, KEPT
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,9 @@ class StageRow:
     @property
     def notes(self) -> dict[str, str]:
         """What was decided, as text. A shared stage's notes stand in the first of its rows alone."""
-        return {} if self.shared_with else {key: said(value) for key, value in self.time.notes.items()}
+        if self.shared_with:
+            return {}
+        return {key: said(value) + _gated(value) for key, value in self.time.notes.items()}
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,16 @@ def stage_times(results: Results) -> list[CollectionTime]:
         if pipelines:
             tables.append(CollectionTime(collection, tuple(pipelines)))
     return tables
+
+
+def _gated(counts: Any) -> str:
+    """Say when the gate of a feedback stage decided nothing, by what it counted over all queries; nothing of any other note."""
+    if not isinstance(counts, dict) or counts.keys() != {KEPT, CHANGED} or not any(counts.values()):
+        return ""
+    if all(counts.values()):
+        return ""
+    which = "every" if counts[CHANGED] else "no"
+    return f": it let {which} query through; its threshold was chosen for BM25's scores and cosines"
 
 
 def said(value: Any) -> str:

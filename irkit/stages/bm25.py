@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from pydantic import Field, PositiveInt
 
+from irkit.core.errors import ConfigError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.models.lucene.analysis import AnalyzerName
@@ -33,7 +34,7 @@ class BM25(Retriever):
     :class:`irkit.models.lucene.search.Searcher` has the formula. Scores are Lucene's, in float32; documents
     of equal score come by id, descending, also at the cutoff. The defaults are Anserini's for BEIR. An index
     is shared by all stages that differ only in ``k``, ``k1``, ``b`` and ``query_side``. Weighted terms that a stage
-    before gave a query (``rm3``, say) are what is searched, in place of the text."""
+    before gave a query (``rm3``, say) are what is searched, in place of the text; with ``query_side`` they are refused."""
 
     takes: ClassVar[tuple[str, ...]] = ("text", TERMS)
 
@@ -48,6 +49,14 @@ class BM25(Retriever):
     threads: PositiveInt | None = Field(
         None, description="Queries run at the same time.", json_schema_extra=dict(EXECUTION)
     )
+
+    def declines(self, form: str) -> str | None:
+        """Return ``query_side``, which counts the terms of a text: weighted ones have weights already."""
+        return "query_side: true" if self.query_side and form == TERMS else None
+
+    def space_of(self, form: str) -> Mapping[str, Any]:
+        """Return the analyser, for weighted terms."""
+        return {"analyzer": self.analyzer} if form == TERMS else {}
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the version of Anserini, and so of Lucene."""
@@ -72,8 +81,17 @@ class BM25(Retriever):
         return State(searcher, self.threads or context.runtime.threads)
 
     def search(self, queries: Queries, depth: int, state: State) -> Rankings:
-        """Return the best ``depth`` documents of every query, exactly."""
+        """Return the best ``depth`` documents of every query, exactly.
+
+        Raises:
+            ConfigError: for weighted terms of another analyser, and for any with ``query_side``.
+        """
         weights = terms_of(queries, self.analyzer)
+        if self.query_side and any(each is not None for each in weights):
+            hint = "leave query_side out, or put reset before bm25"
+            raise ConfigError.of(
+                "query_side: true weighs a text, and a query has weighted terms", where="bm25", hint=hint
+            )
         given = np.flatnonzero([each is not None for each in weights])
         rest = np.flatnonzero([each is None for each in weights])
         parts = [

@@ -61,6 +61,10 @@ class Dense(Retriever, EncoderOptions):
         """Return the model's fingerprint and the libraries' versions."""
         return {**self.encoder_identity(context), **(faiss_identity() if self.index != "flat" else {})}
 
+    def space_of(self, form: str) -> Mapping[str, Any]:
+        """Return the options that name the index, for a vector."""
+        return {**self.documents_options(), "similarity": self.similarity} if form == VECTOR else {}
+
     def artifacts(self, context: Context) -> list[Recipe]:
         """Return the recipes of the documents' vectors and, where there is one, of the index over them."""
         vectors = self._vectors(context)

@@ -72,6 +72,11 @@ class EncoderOptions(BaseModel):
             "trust_remote_code": self.trust_remote_code,
         }
 
+    def documents_options(self) -> dict[str, Any]:
+        """Return the options that decide the vectors of documents, as they were given."""
+        ours = {"model", "dtype", "max_length", "document_prompt", "trust_remote_code"}
+        return self.model_dump(mode="json", include=ours)
+
     def load_encoder(self, context: Context) -> TextEncoder:
         """Load the encoder, downloading the model where that is needed.
 

@@ -3,10 +3,15 @@
 A form is a column of :class:`irkit.core.queries.Queries`, with the space in which it means anything: an analyser's terms, the
 vectors of an index. A retriever refuses a form of another space, for it would mean something else there. A query whose text is
 replaced loses its forms: they were made of the old one.
+
+Which queries have vectors and tokens is one for all: there is no row of none. So a stage that gives texts anew drops them of every
+query, also of one whose text it leaves as it is: whether the others' texts change may not decide what happens to it. Terms stay
+with such a query.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -23,6 +28,7 @@ TOLD, ORIGINAL = "told", "original"
 """Columns: what the stages say that they did to a query, and the text that it began with."""
 
 _SPACE = "space of its "
+_KEPT = re.compile(r"[\w-]+: the query as it was, for ")
 Weights = Mapping[str, float]
 Floats = NDArray[np.float32]
 
@@ -85,10 +91,23 @@ def spaces_of(queries: Queries, form: str) -> Sequence[str] | None:
 
 
 def rewritten(queries: Queries, texts: Sequence[str]) -> Queries:
-    """Replace the texts; what was made of the old ones is dropped, and the first text is kept."""
+    """Replace the texts, and keep the first ones. What was made of the old ones is dropped, but the weighted terms of a query whose
+    new text is its old one.
+    """
+    terms, found = queries.columns.get(TERMS), restored(queries, texts)
+    columns = {**found.columns}
+    columns.setdefault(ORIGINAL, list(queries.text))
+    if terms is not None:
+        same = [new == old for new, old in zip(texts, queries.text, strict=True)]
+        columns[TERMS] = [each if kept else None for each, kept in zip(terms, same, strict=True)]
+        columns[_SPACE + TERMS] = queries.columns[_SPACE + TERMS]
+    return replace(found, columns=columns)
+
+
+def restored(queries: Queries, texts: Sequence[str]) -> Queries:
+    """Give the queries these texts and no other form, whatever they were."""
     gone = {name for form in _OF for name in (form, _SPACE + form)}
     columns = {name: column for name, column in queries.columns.items() if name not in gone}
-    columns.setdefault(ORIGINAL, list(queries.text))
     return replace(queries, text=tuple(texts), columns=columns)
 
 
@@ -99,6 +118,16 @@ def told(queries: Queries, lines: Sequence[str]) -> Queries:
     return queries.with_column(TOLD, both)
 
 
+def kept(stage: str, reason: str) -> str:
+    """Return the line of a stage that left a query as it was, whatever column it had to write for the others' sake."""
+    return f"{stage}: the query as it was, for {reason}"
+
+
+def tells_kept(line: str) -> bool:
+    """Whether a line is one of :func:`kept`: what the stage gave that query then means what the query meant before."""
+    return _KEPT.match(line) is not None
+
+
 def _with(queries: Queries, form: str, values: Any, space: str) -> Queries:
     return queries.with_column(form, values).with_column(_SPACE + form, [space] * len(queries))
 
@@ -107,7 +136,8 @@ def _of(queries: Queries, form: str, space: str) -> Any:
     values = queries.columns.get(form)
     if values is None:
         return None
-    strange = {each for each in queries.columns[_SPACE + form] if each != space}
+    spaces = zip(queries.columns[_SPACE + form], values, strict=True)
+    strange = {each for each, value in spaces if each != space and value is not None}
     if strange:
         what, hint = _OF[form]
         other = f"{min(strange)!r}" if form == TERMS else "another index"

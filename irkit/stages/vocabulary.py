@@ -21,10 +21,10 @@ from irkit.store import Build, Recipe
 COUNTING = 1
 """Of the frequencies in the store: counts up when tokens come to be counted otherwise."""
 
-Frequencies = NDArray[np.uint32]
+TokenFrequencies = NDArray[np.uint32]
 
 
-def frequencies_recipe(options: EncoderOptions, context: Context) -> Recipe:
+def token_frequencies_recipe(options: EncoderOptions, context: Context) -> Recipe:
     """Return the recipe of a collection's document frequencies in the tokens of this model."""
     spec = {
         "counting": COUNTING,
@@ -35,9 +35,9 @@ def frequencies_recipe(options: EncoderOptions, context: Context) -> Recipe:
     return Recipe("frequencies", spec)
 
 
-def open_frequencies(
+def open_token_frequencies(
     options: EncoderOptions, context: Context, tokenizer: Any, vocabulary: int
-) -> Frequencies:
+) -> TokenFrequencies:
     """Return in how many documents each token is, ``uint32[vocabulary]``; count where the store lacks them.
 
     Args:
@@ -47,13 +47,14 @@ def open_frequencies(
         vocabulary: how many token ids the model has.
     """
     kept = context.artifact(
-        frequencies_recipe(options, context), lambda build: _build(build, context, tokenizer, vocabulary)
+        token_frequencies_recipe(options, context),
+        lambda build: _build(build, context, tokenizer, vocabulary),
     )
-    found: Frequencies = np.load(kept.file("documents.npy"), allow_pickle=False)
+    found: TokenFrequencies = np.load(kept.file("documents.npy"), allow_pickle=False)
     return found
 
 
-def rarity(documents: Frequencies, count: int) -> NDArray[np.float32]:
+def rarity(documents: TokenFrequencies, count: int) -> NDArray[np.float32]:
     """Return each token's idf over that of a token that no document has, ``float32[vocabulary]``, between 0 and 1.
 
     ``idf = log(1 + (N - df + 0.5) / (df + 0.5))``, Lucene's form of BM25's (Robertson and Zaragoza, 2009, section 3.3); above 0

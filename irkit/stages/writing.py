@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     NonNegativeInt,
@@ -17,7 +18,7 @@ from pydantic import (
 )
 
 from irkit.core.errors import ConfigError, DataError, Problem
-from irkit.core.fingerprint import file_sha256
+from irkit.core.fingerprint import file_sha256, fingerprint
 from irkit.models.resolve import identify
 from irkit.models.writers.posting import fault_of, host_of
 from irkit.models.writers.prepared import read_texts
@@ -73,9 +74,11 @@ class WriterOptions(BaseModel):
     concurrency: PositiveInt = Field(default=4, le=256, json_schema_extra=dict(EXECUTION))
     """Requests under way at the same time."""
     budget_requests: NonNegativeInt | None = Field(default=None, json_schema_extra=dict(EXECUTION))
-    """Stop after so many requests of one run of the stage, retries included."""
+    """Stop after so many requests of a run, retries included: those of all stages and collections that name this endpoint, this
+    model there, and these budgets."""
     budget_tokens: NonNegativeInt | None = Field(default=None, json_schema_extra=dict(EXECUTION))
-    """Make no further request when so many tokens were read and written in one run of the stage."""
+    """Make no further request when so many tokens were read and written, counted as requests are. Nobody knows what a text takes
+    before it is there, so the requests under way then may exceed it."""
     batch_tokens: PositiveInt = Field(default=1 << 15, json_schema_extra=dict(EXECUTION))
     """Tokens of one call of the local model on an accelerator; halved when memory runs out."""
     device: str | None = Field(default=None, json_schema_extra=dict(EXECUTION))
@@ -111,22 +114,27 @@ class WriterOptions(BaseModel):
             ours = {"model", "url", *sampling} | (set() if self.url else {"dtype", "trust_remote_code"})
         return self.model_dump(mode="json", include=ours)
 
-    def identity(self, context: Context) -> dict[str, Any]:
+    def identity(self, context: Context, ids: Mapping[str, Sequence[str]] | None = None) -> dict[str, Any]:
         """Return what else decides the texts: the model's fingerprint and the libraries, or the file's digest. Loads nothing.
+
+        Args:
+            context: with the workspace.
+            ids: as for :meth:`open`. Results are kept by the texts of queries, so which id a text has decides too.
 
         Raises:
             ModelError: when there is no such model.
             DataError: when there is no such file.
         """
         if self.file is not None:
-            return {"texts": self._digest(context.workspace / self.file)}
+            named = {} if ids is None or self.by == "text" else {"ids": fingerprint(ids)}
+            return {"texts": self._digest(self._path(context.workspace, self.file)), **named}
         if self.url is not None:
             return {"endpoint": self.address}
         return {"model": identify(self.model, context.workspace), "libraries": libraries()}
 
     def faults(self, base: Path) -> list[tuple[str, Problem]]:
         """Return what is wrong with the options as far as it can be known without asking: of the stages' ``faults``."""
-        if self.file is not None and not (base / self.file).is_file():
+        if self.file is not None and not self._path(base, self.file).is_file():
             message = f"there is no file {self.file!r}"
             return [("llm", Problem(message, hint=f"paths start from {base}"))]
         return []
@@ -146,7 +154,7 @@ class WriterOptions(BaseModel):
             self.seed,
         )
 
-    def open(self, context: Context, ids: Mapping[str, str] | None = None) -> Author:
+    def open(self, context: Context, ids: Mapping[str, Sequence[str]] | None = None) -> Author:
         """Return where the texts come from. A local model is loaded when the first text is wanted.
 
         Args:
@@ -155,10 +163,10 @@ class WriterOptions(BaseModel):
 
         Raises:
             ConfigError: when the environment lacks the endpoint's key.
-            DataError: when the file cannot be read, or lacks an owner of ``ids``.
+            DataError: when the file cannot be read, lacks an owner of ``ids``, or has different texts for ids of one owner.
         """
         if self.file is not None:
-            path = context.workspace / self.file
+            path = self._path(context.workspace, self.file)
             author = Prepared(path, read_texts(path, self.by, self.field), ids if self.by == "id" else None)
             context.notes["texts"] = f"from {path.name}"
             author.check(list(ids or ()))
@@ -180,13 +188,17 @@ class WriterOptions(BaseModel):
         host = host_of(self.url)
         plain = " (not encrypted)" if self.url.startswith("http:") else ""
         context.notes["endpoint"] = f"{host}{plain}, model {self.model}"
+        limits = self.budget_requests, self.budget_tokens
+        budget = context.shared.setdefault(("budget", self.address, self.model, *limits), Budget(*limits))
         service = Service(self.address, host, self.model, self.timeout, self.concurrency, self.key_variable)
         return EndpointWriter(
             service,
             self._key(),
             retrying=Retrying(self.retries),
-            budget=Budget(self.budget_requests, self.budget_tokens),
+            budget=budget,
             notes=context.notes,
+            counts=context.counts,
+            say=context.progress.say,
         )
 
     def _load(self, context: Context) -> CausalLM:
@@ -218,9 +230,26 @@ class WriterOptions(BaseModel):
         return key
 
     @staticmethod
+    def _path(base: Path, file: str) -> Path:
+        return base / Path(file).expanduser()
+
+    @staticmethod
     def _digest(path: Path) -> str:
         try:
             return file_sha256(path)
         except OSError as error:
             message = f"the file of texts cannot be read: {error.strerror or error}"
             raise DataError.of(message, where=str(path), hint="check llm.file") from error
+
+
+def _llm(value: Any) -> Any:
+    """Read a bare name as that of the model."""
+    if not isinstance(value, str):
+        return value
+    if "://" in value:
+        raise OptionError("this is an address", "write llm: {url: https://api.example.com/v1, model: NAME}")
+    return {"model": value}
+
+
+Llm = Annotated[WriterOptions, BeforeValidator(_llm, json_schema_input_type=str | WriterOptions)]
+"""The option ``llm`` of a stage: who writes; a bare name is that of a model."""

@@ -31,8 +31,9 @@ class Ledger:
     """An append-only file of values by key: one JSON object ``{"digest", "key", "value"}`` a line.
 
     Any number of processes may use one. An entry is on the disk when :meth:`put` returns, and never changes: the first value of a
-    key is its value. A line that a killed process left without its end is cut off by the next one that writes; a line that is not
-    as it was written is passed over, and :meth:`damaged` tells of it.
+    key is its value. A piece of a line that a killed process left at the end is cut off by the next one that writes, a whole line
+    that lost its end (editors do that) gets it back; a line that is not as it was written is passed over, and :meth:`damaged`
+    tells of it.
 
     Args:
         file: of the ledger; need not exist.
@@ -126,7 +127,7 @@ class Ledger:
             sound = [line for line in lines if _entry(line) is not None]
             if len(sound) < len(lines):
                 with replacing(self.file) as file:
-                    file.writelines(line.decode("ascii") for line in sound)
+                    file.writelines(line.decode("ascii").rstrip("\n") + "\n" for line in sound)
                 self._forget()
             return len(lines) - len(sound)
 
@@ -146,10 +147,10 @@ class Ledger:
                     self._inode = status.st_ino
                 file.seek(self._read)
                 for line in file:
-                    if not line.endswith(b"\n"):
+                    entry = _entry(line)
+                    if entry is None and not line.endswith(b"\n"):
                         break
                     self._read += len(line)
-                    entry = _entry(line)
                     if entry is not None:
                         self._values.setdefault(*entry)
         except FileNotFoundError:
@@ -158,15 +159,21 @@ class Ledger:
             raise self._refused(error, "read") from error
 
     def _lines(self) -> Iterator[bytes]:
+        """Yield the whole lines, and the last one where only its end is missing."""
         with suppress(FileNotFoundError), self.file.open("rb") as file:
-            yield from (line for line in file if line.endswith(b"\n"))
+            for line in file:
+                if line.endswith(b"\n") or _entry(line) is not None:
+                    yield line
 
     def _append(self, line: bytes) -> None:
         """Add a line behind the last whole one, and flush it to disk; on an error the file becomes what it was."""
         fresh = not self.file.exists()
         self.file.parent.mkdir(parents=True, exist_ok=True)
         with self.file.open("r+b" if not fresh else "w+b", buffering=0) as file:
-            file.truncate(self._read)  # after a refresh, what lies behind is a line without its end
+            file.truncate(self._read)  # after a refresh, what lies behind is a piece of a line
+            file.seek(max(0, self._read - 1))
+            if file.read(1) not in (b"", b"\n"):
+                line = b"\n" + line
             file.seek(self._read)
             try:
                 rest = memoryview(line)

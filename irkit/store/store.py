@@ -70,6 +70,7 @@ class Store:
     def __init__(self, root: Path, *, on_wait: Callable[[Recipe], None] | None = None) -> None:
         self.root = root
         self._on_wait = on_wait
+        self._ledgers: dict[str, Ledger] = {}
 
     def find(self, recipe: Recipe) -> Artifact | None:
         """Return the artifact of this recipe, or None when it was not built yet."""
@@ -102,8 +103,11 @@ class Store:
             return found if found is not None else self._build(recipe, builder)
 
     def ledger(self, name: str) -> Ledger:
-        """Return the ledger of this name: what cost something to make, entry by entry. Need not exist yet."""
-        return Ledger.of(self.root, name)
+        """Return the ledger of this name: what cost something to make, entry by entry. Need not exist yet.
+
+        It is the same object each time, so that its file is read once.
+        """
+        return self._ledgers.setdefault(name, Ledger.of(self.root, name))
 
     def ledgers(self) -> list[Ledger]:
         """Return the ledgers that there are, in the order of their names. Nothing but a person's hand removes one."""

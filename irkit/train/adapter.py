@@ -15,7 +15,7 @@ from irkit.train.examples import Examples
 from irkit.train.kinds import Kind
 from irkit.train.learner import Contrastive, Surroundings
 from irkit.train.recipe import Recipe, Training
-from irkit.train.vectors import frozen_vectors
+from irkit.train.vectors import document_vectors, frozen_vectors
 
 if TYPE_CHECKING:
     import torch
@@ -45,7 +45,7 @@ class AdapterKind(Kind):
         cosine, key = is_cosine(options, encoder), identity(options, model)
         texts = [query.text for query in examples.queries]
         asked = frozen_vectors(encoder, texts, "query", cosine, place, key)
-        found = frozen_vectors(encoder, examples.documents, "document", cosine, place, key)
+        found = document_vectors(encoder, options, examples.documents, place, key)
         return AdapterLearner(recipe, examples, model, asked, found, cosine, place.device)
 
     @classmethod

@@ -26,7 +26,7 @@ class Standing:
 
     Attributes:
         step: how many steps are done.
-        best: the best mean validation score so far, and the step that it was at.
+        best: the best validation score so far, and the step that it was at.
         stale: looks since then.
         looks: step -> the scores of that look by task.
         losses: step -> the mean loss since the look before.

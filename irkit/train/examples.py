@@ -17,6 +17,8 @@ from irkit.core.errors import DataError
 from irkit.core.fingerprint import fingerprint
 
 FORMAT = 1
+POOL = 20_000
+"""The most documents that held-out queries are ranked against."""
 _COLUMNS = ("text", "positives", "negatives", "task", "held")
 
 
@@ -65,9 +67,24 @@ class Examples:
 
     @cached_property
     def pool(self) -> NDArray[np.int64]:
-        """The numbers of the documents that held-out queries are ranked against: all their positives and negatives."""
-        found = {doc for i in self.held for doc in (*self.queries[i].positives, *self.queries[i].negatives)}
-        return np.array(sorted(found), np.int64)
+        """The numbers of the documents that held-out queries are ranked against: all, or where there are more than ``POOL`` the
+        positives and negatives of all held-out queries, and others, evenly spread, up to that number.
+
+        Against their own negatives alone, vectors look good that push just those away, and lose against the rest.
+        """
+        own = {doc for i in self.held for doc in (*self.queries[i].positives, *self.queries[i].negatives)}
+        others = [doc for doc in range(len(self.documents)) if doc not in own]
+        room = min(max(0, POOL - len(own)), len(others))
+        spread = [others[i * len(others) // room] for i in range(room)]
+        return np.array(sorted(own.union(spread)), np.int64)
+
+    def overall(self, scores: Mapping[str, float]) -> float:
+        """Return one number for the scores of the sources: judged queries count as much as generated ones, however many sources
+        there are of each.
+        """
+        made = {source["task"] for source in self.origin.get("sources", []) if source.get("generated")}
+        parts = [[scores[task] for task in scores if (task in made) == which] for which in (False, True)]
+        return float(np.mean([np.mean(part) for part in parts if part]))
 
     def save(self, path: Path) -> None:
         """Write the file, ``.json.gz``, whole or not at all; the same examples give the same bytes.

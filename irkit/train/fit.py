@@ -19,7 +19,7 @@ from irkit.pipeline.context import Progress, Runtime, Silent
 from irkit.train.card import CARD, REPORT, card, report
 from irkit.train.examples import Examples
 from irkit.train.kinds import kind_of
-from irkit.train.learner import Surroundings
+from irkit.train.learner import Stored, Surroundings
 from irkit.train.loop import key_of, train
 from irkit.train.recipe import Recipe, read_recipe
 
@@ -34,6 +34,7 @@ class Fitting:
         runtime: device and threads.
         model: where the model's files are, when not where the recipe says.
         progress: shows what is being done.
+        stored: finds documents' vectors that were encoded before.
     """
 
     output: Path
@@ -41,6 +42,7 @@ class Fitting:
     runtime: Runtime = field(default_factory=Runtime)
     model: str | None = None
     progress: Progress = field(default_factory=Silent)
+    stored: Stored | None = None
 
     @property
     def work(self) -> Path:
@@ -80,7 +82,7 @@ def fit(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict[str,
     for name in variants:
         folder = how.output / name if name else how.output
         place = Surroundings(
-            device, how.base, how.work, how.runtime.threads, how.model, progress=how.progress
+            device, how.base, how.work, how.runtime.threads, how.model, how.progress, how.stored
         )
         reports[name or ""] = _one(recipe.variant(name), name, examples, folder, place)
     shutil.rmtree(how.work, ignore_errors=True)

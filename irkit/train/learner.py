@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,13 @@ from irkit.train.losses import info_nce
 if TYPE_CHECKING:
     import torch
 
+    from irkit.train.bi_encoder import BiEncoderOptions
     from irkit.train.examples import Examples
     from irkit.train.recipe import Recipe, Training
+
+
+Stored = Callable[["BiEncoderOptions"], "NDArray[np.float32] | None"]
+"""Given an encoder's options, the vectors of all documents of the examples, ``float32[n, dim]``; None where some are missing."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Surroundings:
         threads: CPU threads.
         model: where the model's files are, when not where the recipe says: on a machine that has them in another place.
         progress: shows what is being done.
+        stored: finds documents' vectors that were encoded before.
     """
 
     device: str
@@ -40,6 +46,7 @@ class Surroundings:
     threads: int = 1
     model: str | None = None
     progress: Progress = field(default_factory=Silent)
+    stored: Stored | None = None
 
 
 class Learner(ABC):
@@ -145,14 +152,16 @@ class Contrastive(Learner):
         return found, target
 
     def validate(self) -> dict[str, float]:
-        """Return the mean nDCG@10 of the held-out queries, ranked against the positives and negatives of all of them."""
+        """Return the mean nDCG@10 of the held-out queries, ranked against ``examples.pool``."""
         import torch
 
-        rows, pool = self.examples.held.tolist(), self.examples.pool.tolist()
+        rows, pool = self.examples.held.tolist(), self.examples.pool
+        by_length = pool[np.argsort([len(self.examples.documents[doc]) for doc in pool], kind="stable")]
         with torch.inference_mode():
-            found = torch.cat([self.documents(pool[i : i + 256]) for i in range(0, len(pool), 256)])
+            blocks = [by_length[i : i + 256].tolist() for i in range(0, len(pool), 256)]
+            found = torch.cat([self.documents(block) for block in blocks])[np.argsort(by_length)]
             scores = torch.cat([self.queries(rows[i : i + 256]) @ found.T for i in range(0, len(rows), 256)])
-        values = ndcg(scores.float().cpu().numpy(), [self._relevant[row] for row in rows], pool)
+        values = ndcg(scores.float().cpu().numpy(), [self._relevant[row] for row in rows], pool.tolist())
         tasks = np.array([self.examples.queries[row].task for row in rows])
         return {task: float(values[tasks == task].mean()) for task in dict.fromkeys(tasks.tolist())}
 

@@ -24,7 +24,7 @@ from irkit.train.examples import Examples
 from irkit.train.kinds import Kind
 from irkit.train.learner import Contrastive, Surroundings
 from irkit.train.recipe import Recipe, Training
-from irkit.train.vectors import frozen_tokens, frozen_vectors
+from irkit.train.vectors import document_vectors, frozen_tokens
 
 if TYPE_CHECKING:
     import torch
@@ -213,7 +213,7 @@ class FrozenLearner(GateLearner):
         for side in self.sides:
             self._tokens[side] = frozen_tokens(self.encoder, texts[side], side, states, self.place, key)  # type: ignore[arg-type]
         if "document" not in self.sides:
-            found = frozen_vectors(self.encoder, texts["document"], "document", self.cosine, self.place, key)
+            found = document_vectors(self.encoder, self.options, texts["document"], self.place, key)
             self._found = torch.from_numpy(found).to(self.place.device)
 
     def queries(self, rows: Sequence[int]) -> torch.Tensor:

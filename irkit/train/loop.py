@@ -70,7 +70,7 @@ def train(
     if found is None:
         standing = Standing()
         best = _copied(learner.state())
-        _look(standing, learner.validate())
+        _look(standing, learner.validate(), examples)
     else:
         standing, tensors = found
         learner.load(tensors["weights"])
@@ -84,7 +84,7 @@ def train(
             standing.step += 1
             standing.total, standing.counted = standing.total + loss, standing.counted + 1
             if standing.step % recipe.validation.every == 0 or standing.step == steps:
-                if _look(standing, learner.validate()):
+                if _look(standing, learner.validate(), examples):
                     best = _copied(learner.state())
                 standing.stopped = standing.stale >= recipe.validation.patience and standing.step < steps
             standing.seconds = time.perf_counter() - began
@@ -162,16 +162,16 @@ def _step(
     return float(loss.item())
 
 
-def _look(standing: Standing, scores: Mapping[str, float]) -> bool:
-    """Note the scores of a look; return whether they are the best so far, on average over the tasks."""
+def _look(standing: Standing, scores: Mapping[str, float], examples: Examples) -> bool:
+    """Note the scores of a look; return whether they are the best so far, judged and generated queries together."""
     standing.looks[str(standing.step)] = dict(scores)
     if standing.counted:
         standing.losses[str(standing.step)] = standing.total / standing.counted
     standing.total, standing.counted = 0.0, 0
-    mean = float(np.mean(list(scores.values())))
-    better = mean > standing.best
+    score = examples.overall(scores)
+    better = score > standing.best
     if better:
-        standing.best, standing.best_step = mean, standing.step
+        standing.best, standing.best_step = score, standing.step
     standing.stale = 0 if better else standing.stale + 1
     return better
 

@@ -32,8 +32,8 @@ class _Asked(NamedTuple):
 def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
     """Gather the queries of every source, mine their negatives, and hold some out.
 
-    A held-out query is drawn with all that share its text, a generated one with all that were made of the same passage, whatever
-    source they come from.
+    A held-out query is drawn with all that share its text; one with a single relevant document with all such of that document,
+    judged or generated, whatever source they come from: what is held out asks for documents that no other such query asked for.
 
     Raises:
         DataError: when a source gives no query.
@@ -44,19 +44,22 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
     units: list[str] = []
     origin: list[dict[str, Any]] = []
     taken: dict[str, int] = {}
-    for source in recipe.data:
+    places: list[tuple[int, int]] = []
+    for place, source in enumerate(recipe.data):
         collection = workspace.open(source.collection)
         asked, facts = _asked(collection, source, recipe.seed)
+        asked, excluded = _without(asked, collection, source, workspace)
         label = f"{collection.name} {source.task}"
         taken[label] = taken.get(label, 0) + 1
         label = label if taken[label] == 1 else f"{label} ({taken[label]})"
         found = _mined(recipe, source, collection, asked, workspace)
 
-        def number(code: int, collection: Collection = collection) -> int:
+        def number(code: int, collection: Collection = collection, place: int = place) -> int:
             key = (collection.docs_fingerprint, code)
             if key not in documents:
                 documents[key] = len(texts)
                 texts.append(collection.docs.text(code))
+                places.append((place, code))
             return documents[key]
 
         for i, query in enumerate(asked):
@@ -71,6 +74,8 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
                 "split": split_of(source.collection),
                 "fingerprint": collection.fingerprint,
                 "queries": len(asked),
+                "generated": source.made is not None,
+                **({"excluded": excluded} if source.exclude else {}),
                 **facts,
             }
         )
@@ -82,7 +87,8 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
     if all(query.held for query in queries):
         hint = "take more queries, or validation: {share: ...} smaller"
         raise DataError.of("nothing is left to train on", where=recipe.name, hint=hint)
-    return Examples(texts, queries, recipe.to_data(), {"sources": origin})
+    whence = {"sources": origin, "places": [list(each) for each in places]}
+    return Examples(texts, queries, recipe.to_data(), whence)
 
 
 def _asked(collection: Collection, source: DataSource, seed: int) -> tuple[list[_Asked], dict[str, Any]]:
@@ -98,13 +104,17 @@ def _asked(collection: Collection, source: DataSource, seed: int) -> tuple[list[
         ]
         return asked, {"skipped": made.skipped}
     asked = []
+    space = collection.docs_fingerprint
     for row, text in enumerate(collection.queries.text):
         codes, gains = collection.qrels[row]
         good = codes[(gains > 0) & (codes < count)]
         if text.strip() and len(good):
-            asked.append(
-                _Asked(text, tuple(good.tolist()), f"query {' '.join(text.casefold().split())}", row)
+            unit = (
+                f"query {' '.join(text.casefold().split())}"
+                if len(good) > 1
+                else f"passage {space} {good[0]}"
             )
+            asked.append(_Asked(text, tuple(good.tolist()), unit, row))
     if not asked:
         hint = "choose a split with judgements, or task: keyword with all_docs: true"
         raise DataError.of("no query has a relevant document", where=collection.name, hint=hint)
@@ -112,6 +122,21 @@ def _asked(collection: Collection, source: DataSource, seed: int) -> tuple[list[
         draws = Draws(f"irkit train {seed} queries of {collection.name}")
         asked = sorted(draws.sample(asked, source.queries), key=lambda query: query.row)
     return asked, {}
+
+
+def _without(
+    asked: list[_Asked], collection: Collection, source: DataSource, workspace: Workspace
+) -> tuple[list[_Asked], int]:
+    """Return the queries whose document is relevant in no excluded collection, and how many others there were."""
+    barred: set[str] = set()
+    for spec in source.exclude:
+        other = workspace.open(spec)
+        codes = other.qrels.doc[(other.qrels.gain > 0) & (other.qrels.doc < len(other.docs))]
+        barred.update(map(other.docs.docno, set(codes.tolist())))
+    left = [q for q in asked if not any(collection.docs.docno(code) in barred for code in q.relevant)]
+    if not left:
+        raise DataError.of("every passage is excluded", where=collection.name, hint="set all_docs: true")
+    return left, len(asked) - len(left)
 
 
 def _mined(

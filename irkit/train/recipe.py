@@ -57,6 +57,9 @@ class DataSource(_Part):
     """Of keyword: the fewest and the most."""
     all_docs: bool = False
     """Make queries from any document, not only from those that are relevant to a judged query."""
+    exclude: tuple[str | LocalSpec, ...] = ()
+    """Collections with the same document ids: of what is relevant in them no query is generated. Name the tasks here that the
+    result is to be judged on."""
 
     @property
     def made(self) -> TaskOptions | None:
@@ -69,9 +72,12 @@ class DataSource(_Part):
         """Check the numbers of what is generated.
 
         Raises:
-            ConfigError: for one that cannot be.
+            ConfigError: for one that cannot be, and for judged queries with ``exclude``.
         """
         _ = self.made
+        if self.exclude and self.task == "queries":
+            hint = "leave exclude out, or generate queries: task: keyword"
+            raise ConfigError.of("judged queries are taken as they are", where="exclude", hint=hint)
 
 
 class Negatives(_Part):
@@ -292,7 +298,8 @@ class _Reader:
             try:
                 source.check()
                 if self.check:
-                    self.check(source.collection)
+                    for spec in (source.collection, *source.exclude):
+                        self.check(spec)
             except IrkitError as error:
                 for each in error.problems:
                     named = f"{each.where}: {each.message}" if each.where else each.message

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
 
 from irkit.api.workspace import Workspace
 from irkit.data.open import resolve
+from irkit.pipeline.registry import make_stage
+from irkit.stages.sentence_vectors import vectors_recipe
+from irkit.train.bi_encoder import BiEncoderOptions
 from irkit.train.examples import Examples
 from irkit.train.fit import Fitting, fit
+from irkit.train.learner import Stored
 from irkit.train.prepare import prepare
 from irkit.train.recipe import Recipe, load_recipe
 
@@ -53,4 +60,31 @@ def examples_for(recipe: Recipe, workspace: Workspace, work: Path) -> Examples:
 def run(recipe: Recipe, workspace: Workspace, output: Path) -> dict[str, dict[str, Any]]:
     """Prepare and fit; see :func:`irkit.train.fit.fit`."""
     how = fitting(workspace, output)
-    return fit(recipe, examples_for(recipe, workspace, how.work), how)
+    examples = examples_for(recipe, workspace, how.work)
+    return fit(recipe, examples, replace(how, stored=stored(recipe, examples, workspace)))
+
+
+def stored(recipe: Recipe, examples: Examples, workspace: Workspace) -> Stored:
+    """Return what finds the vectors of the examples' documents in the store, where ``dense`` left them.
+
+    A text's vector is the same, but for the last bits, in whatever company it was encoded (:mod:`irkit.models.batching`).
+    """
+    places = np.array(examples.origin.get("places", []), np.int64).reshape(-1, 2)
+
+    def find(options: BiEncoderOptions) -> NDArray[np.float32] | None:
+        from irkit.stages.dense import Dense
+
+        own = options.model_dump(include=set(BiEncoderOptions.model_fields) & set(Dense.model_fields))
+        dense, out = cast(Dense, make_stage("dense", **own)), None
+        for source in np.unique(places[:, 0]).tolist():
+            context = workspace.context(workspace.open(recipe.data[source].collection))
+            kept = workspace.store.find(vectors_recipe(dense, context, dense.similarity))
+            if kept is None:
+                return None
+            vectors = np.load(kept.file("vectors.npy"), mmap_mode="r", allow_pickle=False)
+            out = np.zeros((len(places), vectors.shape[1]), np.float32) if out is None else out
+            mine = places[:, 0] == source
+            out[mine] = vectors[places[mine, 1]]
+        return out
+
+    return find

@@ -15,6 +15,7 @@ from irkit.train.learner import Surroundings
 
 if TYPE_CHECKING:
     from irkit.models.encoder import Encoder, Side
+    from irkit.train.bi_encoder import BiEncoderOptions
 
 _PART = 512
 
@@ -58,6 +59,22 @@ def frozen_vectors(
 
     key = {"what": "vectors", "side": side, "cosine": cosine, "texts": fingerprint(list(texts)), **identity}
     return kept(place.scratch / "vectors", key, make)["vectors"]
+
+
+def document_vectors(
+    encoder: Encoder,
+    options: BiEncoderOptions,
+    texts: Sequence[str],
+    place: Surroundings,
+    key: Mapping[str, Any],
+) -> NDArray[np.float32]:
+    """Return the vectors of the examples' documents: those that a search left in the store, or new ones."""
+    from irkit.train.bi_encoder import is_cosine
+
+    found = place.stored(options) if place.stored is not None else None
+    if found is not None:
+        return found
+    return frozen_vectors(encoder, texts, "document", is_cosine(options, encoder), place, key)
 
 
 def frozen_tokens(

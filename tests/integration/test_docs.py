@@ -9,9 +9,14 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
 import irkit
+from irkit.api.chosen import chosen
 from irkit.cli.app import app, main
+from irkit.cli.limit import read_dims
+from irkit.config.experiment import load_experiment
+from irkit.data.published import read_published
 from irkit.pipeline import registry
 from irkit.testing import check_stage
 
@@ -31,6 +36,8 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
     expected = {
         "README.md": ["sh", "yaml", "sh", "python", "python", "toml"],
         "docs/architecture.md": [],
+        "docs/limit.md": ["yaml", "sh", "sh"],
+        "docs/benchmarks.md": ["sh", "yaml", "json", "yaml"],
         "docs/multi-vector.md": ["yaml", "yaml"],
         "docs/query-side.md": ["yaml", "yaml", "sh"],
         "docs/rerankers.md": ["yaml", "sh", "sh", "yaml"],
@@ -57,6 +64,8 @@ def test_make_targets_exist(name: str, block: int) -> None:
 @pytest.mark.parametrize(
     ("page", "block"),
     [
+        ("docs/limit.md", 0),
+        ("docs/benchmarks.md", 1),
         ("docs/multi-vector.md", 0),
         ("docs/multi-vector.md", 1),
         ("docs/query-side.md", 0),
@@ -75,6 +84,31 @@ def test_experiments_are_sound(
     assert ended.value.code in (0, None)
 
 
+def test_the_pieces_of_a_suite_are_named_as_the_page_names_them() -> None:
+    for line in blocks("docs/benchmarks.md")[0][1].strip().splitlines():
+        _, run, suite, only, names = command(line)
+        assert (run, only) == ("run", "--only")
+        assert chosen(load_experiment(ROOT / suite), names.split(","))
+
+
+def test_published_scores_of_ones_own_have_the_form_of_the_page(tmp_path: Path) -> None:
+    path = tmp_path / "our-paper.json"
+    path.write_text(blocks("docs/benchmarks.md")[2][1], encoding="utf-8")
+    assert read_published(path).scores == {"beir/scifact/test": {"ndcg@10": 0.731}}
+
+
+def test_two_sets_of_judgements_are_two_collections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    text = blocks("docs/benchmarks.md")[3][1]
+    for name in re.findall(r"browsecomp/[\w.]+", text):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    Path("experiment.yaml").write_text(text, encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "experiment.yaml"])
+    assert ended.value.code in (0, None)
+
+
 def test_the_search_that_explains_is_a_command() -> None:
     program, name, *arguments = command(blocks("docs/rerankers.md")[2][1])
     assert (program, name) == ("irkit", "search")
@@ -83,6 +117,17 @@ def test_the_search_that_explains_is_a_command() -> None:
     )
     assert "explain" in signature(searching.callback).parameters  # type: ignore[arg-type]
     assert "--explain" in arguments
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_the_curves_of_limit_are_commands(block: int) -> None:
+    program, *arguments = command(blocks("docs/limit.md")[block][1])
+    assert (program, *arguments[:2]) == ("irkit", "limit", "curve")
+    group = get_command(app)
+    for name in arguments[:2]:
+        group = group.commands[name]  # type: ignore[attr-defined]
+    given = group.make_context("curve", arguments[2:]).params
+    assert read_dims(given["dims"], "--dims")[0] == 4
 
 
 @pytest.mark.model

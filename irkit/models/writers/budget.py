@@ -8,7 +8,7 @@ from irkit.core.errors import ModelError
 
 
 class Budget:
-    """Counts requests and tokens, of several threads too, and stops at a limit.
+    """Counts requests and tokens, of several threads and writers too, and stops at a limit.
 
     Requests stop exactly at the limit. As nobody knows a text's tokens before it is there, tokens stop at the first request after
     the limit was reached: those that were under way may exceed it.

@@ -8,13 +8,14 @@ from contextlib import ExitStack
 from typing import Any
 
 from irkit.core.fingerprint import fingerprint
+from irkit.core.text import well_formed
 from irkit.models.writers.writer import Job, Text, Writer
 from irkit.store import Ledger
 
 LEDGER = "texts"
 """The name of the ledger in the store."""
 AT_ONCE = 256
-"""Texts that one process claims at a time; others may write the rest meanwhile."""
+"""Texts that one process claims at a time, each until it is there; others may write the rest meanwhile."""
 
 
 class Keeper:
@@ -29,6 +30,7 @@ class Keeper:
         ledger: Ledger,
         counts: Counter[str],
         done: Callable[[int], object] | None = None,
+        say: Callable[[str], object] | None = None,
     ) -> None:
         """Make a keeper.
 
@@ -37,10 +39,13 @@ class Keeper:
             ledger: keeps it.
             counts: takes how many tokens were read and written, and how many texts were there already.
             done: told how many more texts are there.
+            say: tells people that another process is waited for.
         """
         self._writer, self._ledger, self._counts = writer, ledger, counts
         self._done = done or (lambda _n: None)
+        self._say = say or (lambda _text: None)
         self._identity = fingerprint(writer.identity)
+        self._told = False
 
     def texts(self, jobs: Sequence[Job]) -> list[str]:
         """Return the text of every job.
@@ -58,27 +63,44 @@ class Keeper:
         while missing:
             found |= self._some(missing, wanted)
             missing = [key for key in missing if key not in found]
-        return [str(found[key]["text"]) for key in keys]
+        return [well_formed(str(found[key]["text"])) for key in keys]
 
     def _some(self, missing: Sequence[str], wanted: dict[str, Job]) -> dict[str, Any]:
         """Write those of the first that no other process writes just now; when it writes all, wait for the first."""
-        with ExitStack() as claims:
-            ours = [key for key in missing[:AT_ONCE] if claims.enter_context(self._ledger.claim(key))]
+        with ExitStack() as every:
+            claims = {key: every.enter_context(ExitStack()) for key in missing[:AT_ONCE]}
+            ours = [key for key in claims if claims[key].enter_context(self._ledger.claim(key))]
             if not ours:
-                claims.enter_context(self._ledger.claim(missing[0], wait=True))
+                self._tell()
                 ours = [missing[0]]
+                claims[missing[0]].enter_context(self._ledger.claim(missing[0], wait=True))
             found = {key: value for key in ours if (value := self._ledger.get(key)) is not None}
             self._counts["texts/from the store"] += len(found)
             self._done(len(found))
+            for key in found:
+                claims[key].close()
             lacking = [key for key in ours if key not in found]
-            for place, text in self._writer.write([wanted[key] for key in lacking]):
-                found[lacking[place]] = self._keep(lacking[place], text)
+
+            def keep(place: int, text: Text) -> None:
+                key = lacking[place]
+                if key not in found:
+                    found[key] = self._keep(key, text)
+                    claims[key].close()
+
+            if lacking:
+                self._writer.write([wanted[key] for key in lacking], keep)
         return found
 
+    def _tell(self) -> None:
+        if not self._told:
+            self._say("waiting: another irkit writes texts that are wanted here")
+        self._told = True
+
     def _keep(self, key: str, text: Text) -> Any:
+        tokens = [text.prompt_tokens, text.completion_tokens]
+        kept = self._ledger.put(key, {"text": text.text, "tokens": tokens})
         self._counts["texts/written"] += 1
         self._counts["tokens/prompt"] += text.prompt_tokens
         self._counts["tokens/completion"] += text.completion_tokens
         self._done(1)
-        tokens = [text.prompt_tokens, text.completion_tokens]
-        return self._ledger.put(key, {"text": text.text, "tokens": tokens})
+        return kept

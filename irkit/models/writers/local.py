@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
+from irkit.core.text import well_formed
 from irkit.models.writers.writer import Job, Prompt, Text
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ class LocalWriter:
     def _model(self) -> CausalLM:
         return self._load()
 
-    def write(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Text]]:
-        """Yield (number of the job, its text), in order.
+    def write(self, jobs: Sequence[Job], keep: Callable[[int, Text], None]) -> None:
+        """Write a text for every job, in order; each is kept before the next call of the model.
 
         Raises:
             ModelError: when the model cannot be loaded, or a prompt and its text do not fit into its positions or the memory.
@@ -71,7 +72,7 @@ class LocalWriter:
         limits = [job.sampling.max_tokens for job in jobs]
         texts = write(self._model, prompts, limits, draws=draws, budget=self._budget, notes=self._notes)
         for place, (prompt, written) in enumerate(zip(prompts, texts, strict=True)):
-            yield place, Text(written.text.strip(), len(prompt), written.tokens)
+            keep(place, Text(well_formed(written.text.strip()), len(prompt), written.tokens))
 
     def _tokens(self, job: Job) -> NDArray[np.int64]:
         """Return the tokens of the chat up to where the model answers; special tokens named in the user's message are text."""

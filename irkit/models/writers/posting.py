@@ -7,7 +7,7 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -30,15 +30,19 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
-    def message(self) -> str:
-        """Return what the body says of an error, in a line."""
+    def message(self, shown: Callable[[str], str] = str) -> str:
+        """Return what the body says of an error, in a line.
+
+        Args:
+            shown: takes out of the whole text what may not be shown: what is cut first is not found any more.
+        """
         try:
             found: Any = json.loads(self.body)
             error = found.get("error", found)
             text = str(error.get("message", error) if isinstance(error, dict) else error)
-        except (ValueError, AttributeError):
-            text = self.body[:2000].decode("utf-8", "replace")
-        line = " ".join(text.split())
+        except (ValueError, AttributeError, RecursionError):
+            text = self.body.decode("utf-8", "replace")
+        line = " ".join(shown(text).split())
         return f"{line[:300]}..." if len(line) > 300 else line or "without a message"
 
     def retry_after(self) -> float | None:

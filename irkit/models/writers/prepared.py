@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TextIO
 
 from irkit.core.errors import DataError
+from irkit.core.text import well_formed
 
 By = Literal["id", "text"]
 
@@ -135,7 +136,7 @@ def _texts(path: Path, number: int, value: Any) -> list[str]:
     texts = [value] if isinstance(value, str) else value
     if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
         raise _bad(path, number, "this is neither a text nor a list of texts")
-    return texts
+    return [well_formed(text) for text in texts]
 
 
 def _bad(path: Path, number: int, message: str) -> DataError:

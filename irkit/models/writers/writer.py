@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
@@ -84,10 +84,13 @@ class Writer(Protocol):
         """What decides a text besides its job, as JSON values: the model, and where it runs when that matters."""
         ...
 
-    def write(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Text]]:
-        """Yield (number of the job, its text) for every job, in any order, each as soon as it is there.
+    def write(self, jobs: Sequence[Job], keep: Callable[[int, Text], None]) -> None:
+        """Write a text for every job, in any order.
 
-        On an error, what is already under way is yielded first.
+        Args:
+            jobs: what is asked.
+            keep: given (number of the job, its text) the moment a text is there, in the caller's thread. Also after an error, an
+                interruption, or an error of its own, for what was under way then: it is paid for.
 
         Raises:
             ModelError: when the model cannot be had, or does not answer.

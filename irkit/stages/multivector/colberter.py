@@ -90,6 +90,7 @@ class Colberter(Retriever, LateInteraction):
     are merged to whole words and stop words dropped (``tokens``), and so are a query's.
     """
 
+    takes: ClassVar[tuple[str, ...]] = ("text",)  # its words meet those of the text alone
     chunk: ClassVar[int] = 256
 
     candidates: PositiveInt = 1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -73,6 +73,14 @@ class LateInteraction(EncoderOptions, Stage):
 
     Without them nothing of that size is ever written, and the sample from which the reduction learns is encoded twice.
     """
+
+    def space_of(self, form: str) -> Mapping[str, Any]:
+        """Return the options that name the index, for token vectors."""
+        return (
+            {**self.documents_options(), "tokens": self.tokens.model_dump(mode="json")}
+            if form == ADDED
+            else {}
+        )
 
     def opens(self, context: Context) -> list[Recipe]:
         """Return the artifacts that are read: of the tokens, those that were reduced, where they were."""

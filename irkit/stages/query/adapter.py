@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from pydantic import Field
+
 from irkit.core.errors import ModelError, Problem
 from irkit.core.queries import Queries
 from irkit.models.adapter import Adapter
@@ -31,8 +33,9 @@ class Adapt(VectorOptions, QueryStage):
     The index stays as it is, also where the adapter has a documents' side: that folds into the query's vector.
     """
 
-    path: str
-    """The adapter's folder; a relative path starts from the workspace."""
+    path: str = Field(
+        description="Give the folder that `irkit train` wrote; a relative path starts from the workspace."
+    )
     side: Literal["query", "both"] | None = None
     """Use its query side only, or both; what it has unless given."""
 

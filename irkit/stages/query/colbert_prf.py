@@ -78,6 +78,7 @@ class ColbertPrf(LateInteraction, FeedbackStage):
     gives: ClassVar[tuple[str, ...]] = (TOKENS,)
     takes: ClassVar[tuple[str, ...]] = (TOKENS,)
     chunk: ClassVar[int] = 256
+    cache_version: ClassVar[int] = 2
 
     fb_docs: NonNegativeInt = 3
     """How many of the first documents are believed; 0 leaves the query as it is."""
@@ -123,11 +124,11 @@ class ColbertPrf(LateInteraction, FeedbackStage):
     def run(self, batch: Batch, state: ColbertPrfState) -> Queries:
         """Add token vectors to every query, scaled by their weights; rows of zeros where there are fewer than ``fb_embs``."""
         queries, rankings = batch.queries, batch.rankings
-        rows = np.flatnonzero(self.believed(rankings, state.context)).tolist()
+        believed = self.believed(rankings, state.context)
+        rows, lines = np.flatnonzero(believed).tolist(), self.kept("colbert-prf", rankings, believed)
         ranked = [rankings[row][0][: self.fb_docs] for row in rows]
         made = self.expansions(ranked, state)
         added = np.zeros((len(queries), self.fb_embs, state.tokens.dim), np.float32)
-        lines = ["colbert-prf: the query as it was, for its documents are not believed"] * len(queries)
         for row, codes, each in zip(rows, ranked, made, strict=True):
             added[row, : len(each.weights)] = self.beta * each.weights[:, None] * each.vectors
             lines[row] = f"colbert-prf: {len(codes)} documents, added {_said(each, state) or 'nothing'}"
@@ -206,19 +207,20 @@ def _most_frequent(rows: NDArray[np.int64], words: NDArray[np.uint32]) -> int:
 def _said(expansion: Expansion, state: ColbertPrfState) -> str:
     """Say the words of an expansion with their weights before beta, as the document spells them that lent the word."""
     docs = np.searchsorted(state.tokens.offsets, expansion.rows, side="right") - 1
+    spelled = {doc: _spellings(state.context.collection.docs.text(doc)) for doc in set(docs.tolist())}
     parts = []
     for row, doc, weight in zip(expansion.rows, docs.tolist(), expansion.weights.tolist(), strict=True):
-        spelled = _spelling(state.context.collection.docs.text(doc), int(state.words[row]))
-        parts.append(f"{spelled} {weight:.1f}")
+        # The model's tokeniser may split or spell a word another way.
+        parts.append(f"{spelled[doc].get(int(state.words[row]), '?')} {weight:.1f}")
     return ", ".join(parts)
 
 
-def _spelling(text: str, word: int) -> str:
-    """Return the word of a text that has this number; "?" where the model's tokeniser splits or spells it another way."""
+def _spellings(text: str) -> dict[int, str]:
+    """Return the words of a text by their numbers: as it spells them, or without their marks where a model drops those."""
     marked = unicodedata.normalize("NFD", text.lower())
     bare = "".join(each for each in marked if unicodedata.category(each) != "Mn")
     spellings: list[str] = _SPLIT.findall(text.lower()) + _SPLIT.findall(bare)
+    found: dict[int, str] = {}
     for each in dict.fromkeys(spellings):
-        if word_id(each.encode("utf-8", "surrogatepass")) == word:
-            return each
-    return "?"
+        found.setdefault(word_id(each.encode("utf-8", "surrogatepass")), each)
+    return found

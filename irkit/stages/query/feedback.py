@@ -11,7 +11,11 @@ from pydantic import NonNegativeInt
 from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Needs, QueryStage
-from irkit.stages.query.gate import Gate
+from irkit.stages.forms import kept
+from irkit.stages.query.gate import GateOption
+
+KEPT, CHANGED = "kept the query", "changed it"
+"""What the gate of a feedback stage counts, in the group ``gate``."""
 
 
 class FeedbackStage(QueryStage):
@@ -21,8 +25,9 @@ class FeedbackStage(QueryStage):
 
     fb_docs: NonNegativeInt = 10
     """How many of the first documents are believed; 0 leaves the query as it is."""
-    gate: Gate | None = None
-    """Leave a query as it is where its first documents look unreliable; believe them always unless given."""
+    gate: GateOption = None
+    """Leave a query as it is where its first documents look unreliable; true is the default gate. Believe them always unless
+    given."""
 
     def believed(self, rankings: Rankings, context: Context) -> NDArray[np.bool_]:
         """Return which queries are to be changed, ``bool[Q]``: those with documents that the gate, if any, lets through."""
@@ -31,12 +36,28 @@ class FeedbackStage(QueryStage):
         found = np.diff(rankings.offsets) > 0
         if self.gate is not None:
             trusted = self.gate.trusts(rankings)
-            context.counts["gate/kept the query"] += int((found & ~trusted).sum())
-            context.counts["gate/changed it"] += int((found & trusted).sum())
+            context.counts[f"gate/{KEPT}"] += int((found & ~trusted).sum())
+            context.counts[f"gate/{CHANGED}"] += int((found & trusted).sum())
             found &= trusted
             longest = int(np.diff(rankings.offsets).max(initial=0))
             if longest < min(self.gate.depth, len(context.collection.docs)):
-                context.notes["gate"] = (
+                context.notes["the gate's list"] = (
                     f"looks at {self.gate.depth} documents, and was given {longest} at most"
                 )
         return found
+
+    def kept(self, label: str, rankings: Rankings, believed: NDArray[np.bool_]) -> list[str]:
+        """Return for each query what to tell of it: why it stays as it was; nothing for one that is believed.
+
+        Args:
+            label: the stage's name.
+            rankings: those that :meth:`believed` was asked about.
+            believed: what it answered, ``bool[Q]``.
+        """
+        found = np.diff(rankings.offsets) > 0
+        reasons = np.where(found, "the gate does not believe its documents", "it has no documents").tolist()
+        if self.fb_docs == 0:
+            reasons = ["fb_docs is 0"] * len(rankings)
+        return [
+            "" if yes else kept(label, reason) for yes, reason in zip(believed.tolist(), reasons, strict=True)
+        ]

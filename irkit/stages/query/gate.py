@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Any
+
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, PositiveInt
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PositiveInt
 
 from irkit.core.rankings import Rankings, ScoreArray
 
@@ -33,3 +35,14 @@ class Gate(BaseModel):
         if not len(scores) or scores[0] <= 0:
             return -np.inf
         return float(scores[: self.depth].mean(dtype=np.float64) / np.float64(scores[0]))
+
+
+def _gate(value: Any) -> Any:
+    """Read ``true`` as the default gate and ``false`` as none."""
+    if isinstance(value, bool):
+        return {} if value else None
+    return value
+
+
+GateOption = Annotated[Gate | None, BeforeValidator(_gate, json_schema_input_type=bool | Gate | None)]
+"""The option ``gate`` of a stage."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
@@ -15,29 +15,24 @@ from irkit.core.queries import Queries
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch, QueryStage
 from irkit.stages.authors import Author
-from irkit.stages.encoding import EncoderOptions
-from irkit.stages.forms import ORIGINAL, VECTOR, told, vectors_of, with_vectors
+from irkit.stages.forms import ORIGINAL, told, with_vectors
 from irkit.stages.query.reformulate import Task, ids_of
 from irkit.stages.query.reformulation.method import Request
 from irkit.stages.query.reformulation.passages import HYDE_METHOD
-from irkit.stages.sentence_vectors import is_cosine, scaled, vectors_recipe
-from irkit.stages.writing import WriterOptions
-
-if TYPE_CHECKING:
-    from irkit.models.opening import TextEncoder
+from irkit.stages.query.vectors import VectorOptions, VectorSpace
+from irkit.stages.sentence_vectors import scaled
+from irkit.stages.writing import Llm, WriterOptions
 
 
 @dataclass(frozen=True)
 class HydeState:
-    """What ``prepare`` opens: the encoder, where passages come from, and the space of the vectors."""
+    """What ``prepare`` opens: where passages come from, and the space of the vectors."""
 
-    encoder: TextEncoder
     author: Author
-    cosine: bool
-    space: str
+    space: VectorSpace
 
 
-class Hyde(QueryStage, EncoderOptions):
+class Hyde(VectorOptions, QueryStage):
     """Give a query the mean of its vector and those of passages that a language model wrote as answers (HyDE: Gao et al., 2023,
     arXiv 2212.10496, eq. 8), for ``dense`` with the same encoder.
 
@@ -46,18 +41,15 @@ class Hyde(QueryStage, EncoderOptions):
     blank query keeps its own.
     """
 
-    takes: ClassVar[tuple[str, ...]] = ("text", VECTOR)
-    gives: ClassVar[tuple[str, ...]] = (VECTOR,)
+    cache_version: ClassVar[int] = 2
     chunk: ClassVar[int] = 64
 
-    llm: WriterOptions = WriterOptions()
+    llm: Llm = WriterOptions()
     """Who writes: see there."""
     passages: PositiveInt = 8
     """How many are written for a query."""
     task: Task = "web-search"
     """What kind of passage is asked for: the published prompts by data set."""
-    similarity: Literal["dot", "cosine"] | None = None
-    """How vectors are compared; as the model says unless given. As in ``dense``."""
 
     def meaning(self) -> dict[str, Any]:
         """Return the options that can change a result."""
@@ -65,7 +57,8 @@ class Hyde(QueryStage, EncoderOptions):
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the fingerprints of both models, or the digest of the file, and the libraries' versions."""
-        return {"encoder": self.encoder_identity(context), "llm": self.llm.identity(context)}
+        llm = self.llm.identity(context, ids_of(context.collection.queries))
+        return {"encoder": super().identity(context), "llm": llm}
 
     def faults(self, base: Path) -> list[tuple[str, Problem]]:
         """Return what is wrong with the file of texts."""
@@ -77,12 +70,11 @@ class Hyde(QueryStage, EncoderOptions):
         Raises:
             ModelError: when the encoder cannot be loaded.
             ConfigError: when the environment lacks the endpoint's key.
-            DataError: when the file cannot be read, or lacks a query of the collection.
+            DataError: when the file cannot be read, lacks a query of the collection, or has different texts for queries of one
+                text.
         """
         author = self.llm.open(context, ids_of(context.collection.queries))
-        encoder = self.load_encoder(context)
-        space = vectors_recipe(self, context, self.similarity).key
-        return HydeState(encoder, author, is_cosine(encoder, self.similarity), space)
+        return HydeState(author, self.space(context, self.load_encoder(context)))
 
     def run(self, batch: Batch, state: HydeState) -> Queries:
         """Return the queries with their vectors, ``float32[Q, dim]``.
@@ -100,13 +92,12 @@ class Hyde(QueryStage, EncoderOptions):
             self.passages,
             self.llm.sampling(HYDE_METHOD.sampling),
         )
-        own = vectors_of(queries, state.space)
-        if own is None:
-            own = scaled(state.encoder.vectors(queries.text, "query"), state.cosine)
+        space = state.space
+        own = space.of(queries)
         every = [text for texts in found for text in texts]
         if not every:
-            return with_vectors(queries, own, state.space)
-        written = scaled(state.encoder.vectors(every, "document"), state.cosine)
+            return with_vectors(queries, own, space.key)
+        written = scaled(space.encoder.vectors(every, "document"), space.cosine)
         vectors = np.array(own, np.float32)
         start = 0
         for row, texts in enumerate(found):
@@ -117,4 +108,4 @@ class Hyde(QueryStage, EncoderOptions):
                     1 + len(texts)
                 )
         lines = [f"hyde: the mean of the query and {len(texts)} passages" if texts else "" for texts in found]
-        return told(with_vectors(queries, vectors, state.space), lines)
+        return told(with_vectors(queries, vectors, space.key), lines)

@@ -21,7 +21,7 @@ from irkit.core.rankings import CodeArray, ScoreArray
 from irkit.models.lucene.analysis import AnalyzerName
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import EXECUTION, Batch
-from irkit.stages.forms import TERMS, Weights, terms_of, told, with_terms
+from irkit.stages.forms import TERMS, Weights, kept, terms_of, told, with_terms
 from irkit.stages.query.feedback import FeedbackStage
 from irkit.store import Build, Recipe
 
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from irkit.models.lucene.terms import TermCutter
 
 Floats = NDArray[np.float32]
-SHOWN = 20
-"""Terms in the line for people."""
 COMMON = np.float32(0.1)
 """A term in more than this part of the documents is no feedback: Anserini's stand-in for stop words."""
 
@@ -63,6 +61,7 @@ class LexicalFeedback(FeedbackStage):
 
     takes: ClassVar[tuple[str, ...]] = ("text", TERMS)
     gives: ClassVar[tuple[str, ...]] = (TERMS,)
+    cache_version: ClassVar[int] = 2
 
     analyzer: AnalyzerName = Field(
         "porter", description="How texts are cut: that of the bm25 stage after it."
@@ -87,6 +86,10 @@ class LexicalFeedback(FeedbackStage):
             scores: their scores.
             state: what ``prepare`` returned.
         """
+
+    def space_of(self, form: str) -> Mapping[str, Any]:
+        """Return the analyser, for weighted terms."""
+        return {"analyzer": self.analyzer} if form == TERMS else {}
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the version of Anserini, whose analysers cut the queries."""
@@ -122,7 +125,7 @@ class LexicalFeedback(FeedbackStage):
         queries, rankings = batch.queries, batch.rankings
         believed = self.believed(rankings, state.context)
         weights = terms_of(queries, self.analyzer)
-        lines = [f"{self._label}: the query as it was, for its documents are not believed"] * len(queries)
+        lines = self.kept(self._label, rankings, believed)
         rows = np.flatnonzero(believed).tolist()
         cut = state.cutter.terms([queries.text[row] for row in rows], threads=state.threads)
         for row, terms in zip(rows, cut, strict=True):
@@ -140,11 +143,8 @@ class LexicalFeedback(FeedbackStage):
 
     def _line(self, documents: int, expanded: Weights | None) -> str:
         if expanded is None:
-            return f"{self._label}: the query as it was, for {documents} documents have no term to add"
-        best = sorted(expanded.items(), key=lambda each: (-each[1], each[0]))
-        shown = ", ".join(f"{term} {weight:.2g}" for term, weight in best[:SHOWN])
-        more = f", and {len(best) - SHOWN} more" if len(best) > SHOWN else ""
-        return f"{self._label}: {documents} documents, {len(best)} terms: {shown}{more}"
+            return kept(self._label, f"{documents} documents have no term to add")
+        return f"{self._label}: {documents} documents, {len(expanded)} terms"
 
 
 def uncommon(index: ForwardIndex) -> NDArray[np.bool_]:

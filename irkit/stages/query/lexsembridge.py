@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import model_validator
 
@@ -24,10 +24,10 @@ from irkit.models.lexsembridge_files import (
 from irkit.models.resolve import ResolvedModel, identify, resolve
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch, QueryStage
-from irkit.stages.encoding import EncoderOptions
-from irkit.stages.forms import VECTOR, told, with_vectors
-from irkit.stages.sentence_vectors import is_cosine, scaled, vectors_recipe
-from irkit.stages.vocabulary import frequencies_recipe, open_frequencies, rarity
+from irkit.stages.forms import told, with_vectors
+from irkit.stages.query.vectors import VectorOptions, VectorSpace
+from irkit.stages.sentence_vectors import scaled
+from irkit.stages.vocabulary import open_token_frequencies, rarity, token_frequencies_recipe
 from irkit.store import Recipe
 
 if TYPE_CHECKING:
@@ -45,22 +45,21 @@ class LexSemBridgeState:
     """What ``prepare`` opens: the encoder with the gate behind it, and where its vectors mean something."""
 
     encoder: GatedEncoder
-    cosine: bool
-    space: str
+    space: VectorSpace
 
 
-class LexSemBridge(QueryStage, EncoderOptions):
+class LexSemBridge(VectorOptions, QueryStage):
     """Give each query its modulated vector: ``q' = g (.) q``, with a gate g that the query's tokens decide; see
     :mod:`irkit.models.lexsembridge` for the formulas. ``dense`` after it searches with that, in the index that it has anyway.
+
+    It modulates what the encoder makes of the query's text, and replaces a vector that a stage before gave the query: gates are
+    trained on the encoder's vectors.
 
     Without ``gate`` the gate is untrained, and hardly changes a vector: it is there to compare with.
     """
 
     takes: ClassVar[tuple[str, ...]] = ("text",)
-    gives: ClassVar[tuple[str, ...]] = (VECTOR,)
 
-    similarity: Literal["dot", "cosine"] | None = None
-    """How vectors are compared; as the model says unless given. The same as in ``dense``."""
     gate: str | None = None
     """The folder of a trained gate; a relative path starts from the workspace. An untrained gate unless given."""
     method: Method | None = None
@@ -113,7 +112,7 @@ class LexSemBridge(QueryStage, EncoderOptions):
         """Return the recipe of the collection's document frequencies, where SLR takes them."""
         spec = self._spec(context)
         rare = (spec.statistics if spec else self.statistics) == "idf"
-        return [frequencies_recipe(self, context)] if rare else []
+        return [token_frequencies_recipe(self, context)] if rare else []
 
     def prepare(self, context: Context) -> LexSemBridgeState:
         """Load the model and the gate; count the collection's tokens where that is needed and the store lacks it.
@@ -138,8 +137,7 @@ class LexSemBridge(QueryStage, EncoderOptions):
         rare = self._rarity(gate.spec, encoder, context) if gate.spec.statistics == "idf" else None
         context.notes["gate"] = gate.spec.told() + (", untrained" if self.gate is None else "")
         gated = GatedEncoder(encoder, gate, rare, where)
-        space = vectors_recipe(self, context, self.similarity).key
-        return LexSemBridgeState(gated, is_cosine(encoder, self.similarity), space)
+        return LexSemBridgeState(gated, self.space(context, encoder))
 
     def run(self, batch: Batch, state: LexSemBridgeState) -> Queries:
         """Give the queries their modulated vectors; say how much each was modulated."""
@@ -148,7 +146,8 @@ class LexSemBridge(QueryStage, EncoderOptions):
             f"lexsembridge: sigma {sigma:.3f}, cosine to the query {cosine:.4f}"
             for sigma, cosine in zip(found.sigma, found.cosine, strict=True)
         ]
-        return told(with_vectors(batch.queries, scaled(found.vectors, state.cosine), state.space), lines)
+        vectors = scaled(found.vectors, state.space.cosine)
+        return told(with_vectors(batch.queries, vectors, state.space.key), lines)
 
     def _spec(self, context: Context) -> GateSpec | None:
         return None if self.gate is None else _usable(read_spec(_folder(self.gate, context.workspace)))
@@ -184,7 +183,7 @@ class LexSemBridge(QueryStage, EncoderOptions):
         return gate
 
     def _rarity(self, spec: GateSpec, encoder: Encoder, context: Context) -> NDArray[Any]:
-        held = open_frequencies(self, context, encoder.loaded.tokenizer, spec.vocabulary)
+        held = open_token_frequencies(self, context, encoder.loaded.tokenizer, spec.vocabulary)
         return rarity(held, len(context.collection.docs))
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from irkit.core.errors import Problem
 from irkit.core.queries import Queries
@@ -22,7 +22,7 @@ from irkit.stages.query.feedback import FeedbackStage
 from irkit.stages.query.reformulate import first_words
 from irkit.stages.query.reformulation.method import filled, plain
 from irkit.stages.query.reformulation.prompts import FEATURE, FEATURES, FEEDBACK
-from irkit.stages.writing import WriterOptions
+from irkit.stages.writing import Llm, WriterOptions
 
 Feature = Literal["keywords", "entities", "summary", "cot-keywords", "essay", "facts", "queries"]
 
@@ -36,20 +36,28 @@ class PromptPrf(FeedbackStage):
 
     What it says of a document, its feature, does not depend on the query: it is written once and kept in the store, for this
     collection, any other and any query. The query becomes a text of three parts: itself, the name of the feature, and the features
-    of its documents, best first, for a retriever that encodes it (or counts its words).
+    of its documents, best first, for a retriever that encodes it (or counts its words). The kinds of features are the paper's, the
+    wordings of the prompts irkit's.
     """
 
+    cache_version: ClassVar[int] = 2
     chunk: ClassVar[int] = 64
 
     feature: Feature = "keywords"
     """What is asked about a document."""
-    llm: WriterOptions = WriterOptions()
+    llm: Llm = WriterOptions()
     """Who writes: see there. A file goes by the ids of documents."""
     fb_docs: NonNegativeInt = 3
     words: PositiveInt = 300
     """Of a document, title included, that the language model reads."""
     ahead: bool = Field(default=False, json_schema_extra=dict(EXECUTION))
     """Have the features of all documents written first, so that no query waits for one; else those of feedback documents alone."""
+
+    @model_validator(mode="after")
+    def _texts_belong_to_documents(self) -> Self:
+        if self.llm.by == "text":
+            raise ValueError("by: text is for texts of queries; those of documents go by their ids: by: id")
+        return self
 
     def meaning(self) -> dict[str, Any]:
         """Return the options that can change a result."""
@@ -102,8 +110,8 @@ class PromptPrf(FeedbackStage):
             for text, each in both
         ]
         lines = [
-            f"prompt-prf: {self.feature} of {len(each)} documents: {each[0][:80]}" if each else ""
-            for each in said
+            f"prompt-prf: {self.feature} of {len(each)} documents: {each[0][:80]}" if each else reason
+            for each, reason in zip(said, self.kept("prompt-prf", rankings, believed), strict=True)
         ]
         return told(rewritten(queries, texts), lines)
 

@@ -17,9 +17,9 @@ from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch, QueryStage
 from irkit.stages.authors import Author
 from irkit.stages.forms import ORIGINAL, rewritten, told
-from irkit.stages.query.reformulation.method import Method, Request, Target, plain
+from irkit.stages.query.reformulation.method import Form, Method, Request, Target, plain
 from irkit.stages.query.reformulation.methods import METHODS
-from irkit.stages.writing import WriterOptions
+from irkit.stages.writing import Llm, WriterOptions
 
 Task = Literal["web-search", "scifact", "arguana", "trec-covid", "fiqa", "dbpedia-entity", "trec-news"]
 
@@ -35,18 +35,19 @@ class WritingState:
 class Reformulate(QueryStage):
     """Have a language model expand a query, or take a text of a file for it.
 
-    Prompts, numbers of texts, sampling and weights are the published ones of each method, in
-    :mod:`irkit.stages.query.reformulation`. What was written is kept in the store: a rerun, and any other stage with the same
-    prompts, pays nothing. A blank query stays as it is. A file is looked up by the query that a pipeline began with; of queries
-    with the same text, the last one's id counts.
+    Prompts, numbers of texts and weights are the published ones of each method, in :mod:`irkit.stages.query.reformulation`; so is
+    the sampling of hyde, query2doc and cot, while that of genqr and mugi is irkit's. What was written is kept in the store: a
+    rerun, and any other stage with the same prompts, pays nothing. A blank query stays as it is. A file is looked up by the query
+    that a pipeline began with; queries of one text must have the same texts there.
     """
 
     needs = "optional"
+    cache_version: ClassVar[int] = 2
     chunk: ClassVar[int] = 64
 
     method: Literal["genqr", "genqr-ensemble", "hyde", "query2doc", "mugi", "cot", "replace"] = "query2doc"
     """``replace`` takes the texts of ``llm.file`` for the query."""
-    llm: WriterOptions = WriterOptions()
+    llm: Llm = WriterOptions()
     """Who writes: see there."""
     target: Target = "sparse"
     """Whether the new query is for a retriever that counts words or for one that encodes it; only query2doc and mugi differ."""
@@ -60,7 +61,11 @@ class Reformulate(QueryStage):
     task: Task = "web-search"
     """What kind of passage hyde asks for: its prompts by data set."""
     examples: tuple[tuple[str, str], ...] = ()
-    """Pairs of a query and its passage that query2doc shows; the paper shows four from MS MARCO's training set."""
+    """Pairs of a query and its passage that query2doc shows. The paper shows four from MS MARCO's training set; without any it is
+    zero-shot."""
+    separator: str = "[SEP]"
+    """What query2doc with ``target: dense`` writes between query and passage: the separator of the encoder that follows. This is
+    that of BERT; RoBERTa's is ``</s>``."""
     adaptive: PositiveInt = 5
     """Of mugi: a smaller number repeats the query more often."""
     fb_docs: NonNegativeInt | None = None
@@ -76,6 +81,8 @@ class Reformulate(QueryStage):
             raise ValueError("replace takes its texts from a file: llm: {file: texts.jsonl}")
         if self.fb_docs and not self.published.feedback:
             raise ValueError(f"{self.method} reads no documents: fb_docs is for genqr and genqr-ensemble")
+        if self.separator != "[SEP]" and (self.method, self.target) != ("query2doc", "dense"):
+            raise ValueError("separator is for query2doc with target: dense")
         return self
 
     @property
@@ -89,7 +96,7 @@ class Reformulate(QueryStage):
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions, or the digest of the file."""
-        return self.llm.identity(context)
+        return self.llm.identity(context, ids_of(context.collection.queries))
 
     def faults(self, base: Path) -> list[tuple[str, Problem]]:
         """Return what is wrong with the file of texts."""
@@ -100,8 +107,11 @@ class Reformulate(QueryStage):
 
         Raises:
             ConfigError: when the environment lacks the endpoint's key.
-            DataError: when the file cannot be read, or lacks a query of the collection.
+            DataError: when the file cannot be read, lacks a query of the collection, or has different texts for queries of one
+                text.
         """
+        if self.method == "query2doc" and self.llm.file is None and not self.examples:
+            context.notes["query2doc"] = "zero-shot; the paper shows four examples"
         author = self.llm.open(context, ids_of(context.collection.queries))
         return WritingState(author, context.collection.docs)
 
@@ -125,10 +135,10 @@ class Reformulate(QueryStage):
             self.texts or self.published.count,
             self.llm.sampling(self.published.sampling),
         )
-        both = list(zip(queries.text, found, strict=True))
+        form = Form(self.target, self.repeat, self.adaptive, self.separator)
         composed = [
-            self.published.compose(text, texts, self.target, self.repeat, self.adaptive) if texts else text
-            for text, texts in both
+            self.published.compose(text, texts, form) if texts else text
+            for text, texts in zip(queries.text, found, strict=True)
         ]
         lines = [self._line(texts) if texts else "" for texts in found]
         return told(rewritten(queries, composed), lines)
@@ -158,9 +168,13 @@ class Reformulate(QueryStage):
         return f"{self.name} {self.method}: {number} of {words} words: {start}"
 
 
-def ids_of(queries: Queries) -> dict[str, str]:
+def ids_of(queries: Queries) -> dict[str, list[str]]:
     """Return the ids of queries by their texts, blank ones left out: files of texts know ids, stages may look at texts alone."""
-    return {text: qid for qid, text in zip(queries.qid, queries.text, strict=True) if text.strip()}
+    found: dict[str, list[str]] = {}
+    for qid, text in sorted(zip(queries.qid, queries.text, strict=True)):
+        if text.strip():
+            found.setdefault(text, []).append(qid)
+    return found
 
 
 def first_words(text: str, count: int) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt
+from pydantic import AliasChoices, Field, NonNegativeInt, PositiveInt, model_validator
 
 from irkit.core.rankings import CodeArray, ScoreArray
+from irkit.pipeline.options import OptionError
 from irkit.stages.forms import Weights
 from irkit.stages.query.lexical import (
     LexicalFeedback,
@@ -25,6 +26,9 @@ from irkit.stages.query.lexical import (
 
 if TYPE_CHECKING:
     from irkit.models.lucene.forward import ForwardIndex
+
+
+_NEGATIVE = ("gamma", "bottom_fb_docs", "bottom_fb_terms")
 
 
 class Rocchio(LexicalFeedback):
@@ -52,6 +56,16 @@ class Rocchio(LexicalFeedback):
     beta: float = Field(0.75, ge=0, allow_inf_nan=False, description="Weight of the first documents.")
     gamma: float = Field(0.15, ge=0, allow_inf_nan=False, description="Weight of the last documents.")
     use_negative: bool = Field(False, description="Move away from the last documents; Anserini does not.")
+
+    @model_validator(mode="after")
+    def _last_documents_are_used(self) -> Self:
+        fields = type(self).model_fields
+        strange = [name for name in _NEGATIVE if getattr(self, name) != fields[name].default]
+        if strange and not self.use_negative:
+            raise OptionError(
+                f"{strange[0]} is about the last documents, which are not used", "add use_negative: true"
+            )
+        return self
 
     def usable(self, index: ForwardIndex) -> NDArray[np.bool_]:
         """Return which terms may be taken from documents, ``bool[V]``."""

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,8 +26,9 @@ from irkit.core.errors import ModelError
 from irkit.core.queries import Queries
 from irkit.models.resolve import identify, resolve
 from irkit.pipeline.context import Context
+from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import Batch
-from irkit.stages.forms import told, with_vectors
+from irkit.stages.forms import VECTOR, told, with_vectors
 from irkit.stages.query.feedback import FeedbackStage
 from irkit.stages.query.vectors import VectorOptions, VectorSpace, cosine
 from irkit.stages.sentence_vectors import open_vectors, scaled, vectors_recipe
@@ -58,6 +59,8 @@ class VectorPrf(VectorOptions, FeedbackStage):
     ``fb_docs: 5, alpha: 0.4, beta: 0.6``.
     """
 
+    cache_version: ClassVar[int] = 2
+
     method: Literal["average", "rocchio", "ance-prf"] = "rocchio"
     fb_docs: NonNegativeInt = 3
     """How many of the first documents are believed (Pyserini's topk); 0 leaves the query as it is."""
@@ -68,10 +71,12 @@ class VectorPrf(VectorOptions, FeedbackStage):
     gamma: float = Field(default=0.1, ge=0, allow_inf_nan=False)
     """Rocchio: the weight of the mean of the last documents, which is taken off; counts once ``bottom`` is given."""
     bottom: NonNegativeInt = 0
-    """Rocchio: how many of the last documents of the ranking are taken for irrelevant (Pyserini's bottomk)."""
+    """Rocchio: how many of the last documents of the ranking are taken for irrelevant (Pyserini's bottomk). The ranking is as long
+    as the stage before makes it, its ``k``; Pyserini's ends at ``--prf-depth``: for the same run, give both the same number."""
     checkpoint: str | None = None
     """ANCE-PRF: the encoder of queries with feedback, in sentence-transformers' format. Each is trained for one ``fb_docs``: the
-    published one for 3."""
+    published one for 3. It reads the query's text: a vector that a stage before gave the query stays only where the feedback is not
+    believed."""
 
     @model_validator(mode="after")
     def _options_belong_to_the_method(self) -> Self:
@@ -79,9 +84,16 @@ class VectorPrf(VectorOptions, FeedbackStage):
         strange = [name for name in _ROCCHIO if getattr(self, name) != fields[name].default]
         if self.method != "rocchio" and strange:
             raise ValueError(f"{strange[0]} belongs to method: rocchio")
+        if self.gamma not in (0, fields["gamma"].default) and not self.bottom:
+            message = "gamma weighs the last documents, and none are taken"
+            raise OptionError(message, "say how many: bottom: 5; or leave gamma out")
         if (self.method == "ance-prf") != (self.checkpoint is not None):
             raise ValueError("method: ance-prf and checkpoint go together")
         return self
+
+    def declines(self, form: str) -> str | None:
+        """Return ``method: ance-prf``, which reads texts, and makes its vector of them."""
+        return "method: ance-prf" if self.checkpoint and form == VECTOR else None
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the fingerprints of the model and of the checkpoint, and the libraries' versions."""
@@ -116,8 +128,8 @@ class VectorPrf(VectorOptions, FeedbackStage):
         queries, rankings = batch.queries, batch.rankings
         before = state.space.of(queries)
         after = before.copy()
-        rows = np.flatnonzero(self.believed(rankings, state.context)).tolist()
-        lines = ["vector-prf: the query as it was, for its documents are not believed"] * len(queries)
+        believed = self.believed(rankings, state.context)
+        rows, lines = np.flatnonzero(believed).tolist(), self.kept("vector-prf", rankings, believed)
         ranked = [rankings[row][0] for row in rows]
         if state.checkpoint is not None:
             texts = [queries.text[row] for row in rows]

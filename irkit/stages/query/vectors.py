@@ -53,6 +53,10 @@ class VectorOptions(EncoderOptions, Stage):
     similarity: Literal["dot", "cosine"] | None = None
     """How vectors are compared; as the model says unless given."""
 
+    def space_of(self, form: str) -> Mapping[str, Any]:
+        """Return the options that name the index, for a vector."""
+        return {**self.documents_options(), "similarity": self.similarity} if form == VECTOR else {}
+
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return the model's fingerprint and the libraries' versions."""
         return self.encoder_identity(context)

@@ -84,7 +84,7 @@ def test_the_queries_that_moved_most_are_kept_and_shown(workspace: Workspace) ->
         ("d", 1.0, True),
     ]
     (of_q2,) = (each for each in changed(folder, "rewritten") if each.qid == "q2")
-    assert (of_q2.query, of_q2.steps[0].text) == ("c d", "c d a")
+    assert (of_q2.query, of_q2.steps[0].before, of_q2.steps[0].text) == ("c d", "c d", "c d a")
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert 'id="changed"' in page
     assert '<ins class="new">a</ins>' in page

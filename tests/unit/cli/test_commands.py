@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,7 @@ def test_a_check_of_nothing_is_refused(irkit: Irkit, experiment: Path) -> None:
     both = ("--set", "collections=[{path: data}, {path: data, name: again}]")
     expected = ("--set", "expected={data/test: {one: {recall@2: 0.4}}}")
     assert irkit("run", experiment, *both, *expected, "--check", "--only", "data/test").code == 0
+    shutil.rmtree("indexes")  # what the store has of data/test would be shown, and checked
     ended = irkit("run", experiment, *both, *expected, "--check", "--only", "again")
     assert (ended.code, "--only again: --check finds no expected" in ended.err) == (2, True)
 

@@ -62,6 +62,13 @@ def test_a_pipeline_without_either_names_one_that_has(irkit: Irkit, experiment: 
     assert "-p 'changed'" in ended.err
 
 
+def test_without_any_such_pipeline_both_ways_to_have_one_are_told(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("search", experiment, "c", "--explain", "-p", "one")
+    assert ended.code == 2
+    words = " ".join(ended.err.split())
+    assert "such as icr, or give it a query stage, such as rm3" in words
+
+
 def test_a_query_cannot_steer_the_terminal(irkit: Irkit, experiment: Path) -> None:
     query = "[red]c\x1b]0;two\x07 [/] \x9b2J\rd\x00"
     ended = irkit("search", experiment, query, "--explain", *CHANGED)

@@ -59,11 +59,13 @@ def test_a_task_is_made(irkit: Irkit, data: Path) -> None:
     ("words", "said"),
     [
         (("keywords", "data", "--split", "test"), "did you mean 'keyword'"),
+        (("part", "data", "--split", "test"), "did you mean 'passage-part'"),
         (("keyword", "data"), "the folder has: test"),
         (("keyword", "beir/scifact/test", "--split", "test"), "--split is for folders"),
         (("keyword", "data", "--split", "train"), "train"),
         (("keyword", "data", "--split", "test", "--length", 16), "keyword queries have no length"),
         (("passage-part", "data", "--split", "test", "--length", 8), "--length"),
+        (("passage-part", "data", "--split", "test", "--length", 8), "for example 32"),
         (("passage-part", "data", "--split", "test"), "passage too short"),
     ],
 )
@@ -138,3 +140,14 @@ def test_faults_are_said(irkit: Irkit, recipe: Path, capsys: pytest.CaptureFixtu
     assert "error: x.json.gz" in capsys.readouterr().err
     irkit("train", recipe, "--prepare-only", "-o", "e.json.gz")
     assert "prepared already" in irkit("train", "e.json.gz", "--prepare-only").err
+
+
+def test_validate_knows_a_recipe(irkit: Irkit, recipe: Path) -> None:
+    ended = irkit("validate", recipe)
+    assert (ended.code, ended.err) == (0, "")
+    assert "recipe.yaml: good (a recipe of adapter, 2 sources of data)" in ended.out
+    recipe.write_text(recipe.read_text().replace("rank: 4", "rang: 4"))
+    ended = irkit("validate", recipe, "--set", "seed=-1")
+    assert ended.code == 2
+    assert "did you mean 'rank'?" in ended.err and "a seed is a whole number" in ended.err
+    assert "metrics" not in ended.err

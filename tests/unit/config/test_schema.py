@@ -14,6 +14,7 @@ from irkit.config.schema import experiment_schema, schema_text
 from irkit.config.yaml import Located, parse_yaml
 from irkit.core.errors import ConfigError
 from irkit.pipeline.registry import stage_names
+from irkit.train.recipe import load_recipe
 
 jsonschema = pytest.importorskip("jsonschema", reason="pip install jsonschema")
 
@@ -109,10 +110,17 @@ def test_every_stage_is_there_with_all_its_options(validator: Any) -> None:
     assert definitions["stage-bm25"]["properties"]["k1"]["default"] == 0.9
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").rglob("*.yaml")), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", sorted((ROOT / "pipelines").glob("*.yaml")), ids=lambda path: path.name)
 def test_the_pipelines_of_the_repository_are_good(validator: Any, path: Path) -> None:
     load_experiment(path)
     validator.validate(parse_yaml(path.read_text(encoding="utf-8"), str(path)).data)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "pipelines" / "train").glob("*.yaml")), ids=lambda path: path.name
+)
+def test_the_recipes_of_the_repository_are_good(path: Path) -> None:
+    load_recipe(path)
 
 
 def test_the_experiment_that_init_writes_is_good(validator: Any) -> None:

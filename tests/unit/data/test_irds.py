@@ -154,6 +154,22 @@ def test_policies(name: str, drop_self: bool, macro: str | None) -> None:
     assert policy_of(name).drop_self is drop_self and policy_of(name).macro == macro
 
 
+@pytest.mark.parametrize(
+    ("name", "level"),
+    [
+        ("msmarco-passage/trec-dl-2019", 2),
+        ("msmarco-passage/trec-dl-2019/judged", 2),
+        ("msmarco-passage/trec-dl-2020/judged", 2),
+        ("msmarco-passage-v2/trec-dl-2021/judged", 2),
+        ("msmarco-passage/dev/small", 1),
+        ("msmarco-document/trec-dl-2019", 1),
+        ("beir/msmarco/test", 1),
+    ],
+)
+def test_the_relevance_level_of_the_deep_learning_tracks(name: str, level: int) -> None:
+    assert policy_of(name).relevance_level == level
+
+
 def test_what_is_missing_is_said(add: Any, store: Store) -> None:
     add("toy", DOCS)
     add("toy/test", DOCS, QUERIES, Qrels(("q1", "a", 1)))

@@ -87,6 +87,18 @@ def test_the_fingerprint_covers_documents_queries_judgements_and_policy(load: Lo
     assert len(seen) == 5
 
 
+def test_a_relevance_level_is_part_of_the_fingerprint_only_where_it_is_set(load: Load) -> None:
+    usual, explicit, two = (
+        load(path="toy", policy=p) for p in ({}, {"relevance_level": 1}, {"relevance_level": 2})
+    )
+    assert usual.fingerprint == explicit.fingerprint != two.fingerprint
+    assert usual.docs_fingerprint == two.docs_fingerprint
+    assert usual.policy.identity() == {"drop_self": False, "macro": None}  # as before there were levels
+    assert two.policy.identity()["relevance_level"] == 2
+    # computed before the option existed: the same collection has the same fingerprint ever since
+    assert usual.fingerprint == "27da72fcc59fb69bf1c131d51949793673dddd6d64eba7b0cacced1a05018b11"
+
+
 def test_where_and_how_files_are_kept_does_not_matter(load: Load, folder: Path, tmp_path: Path) -> None:
     before = load()
     copy = shutil.copytree(folder, tmp_path / "copy")

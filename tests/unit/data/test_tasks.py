@@ -141,6 +141,35 @@ def test_a_part_that_stands_in_another_document_is_drawn_anew(opened: Opened) ->
     assert found and not any(part in shared for part in found)
 
 
+def test_a_passage_all_of_whose_parts_stand_in_another_document_gives_none(opened: Opened) -> None:
+    shared = text(1, 18)
+    docs = {"d1": ("", shared), "d2": ("", f"x {shared.upper()} y"), "d3": ("", text(3))}
+    made = make_queries(
+        opened(docs, {"q": ["d1", "d3"]}), TaskOptions("passage-part", lengths=(16,), queries=2)
+    )
+    assert [query.doc for query in made.queries] == [2]
+    assert made.skipped == {"another document answers it as well": 1}
+
+
+def test_words_are_the_same_whatever_their_case_also_where_that_adds_letters(opened: Opened) -> None:
+    docs = {"d1": ("", "İstanbul gluon lepton"), "d2": ("", "gluon lepton İstanbul x"), "d3": ("", text(5))}
+    made = make_queries(opened(docs, {"q": ["d1", "d3"]}), TaskOptions("keyword"))
+    assert [query.doc for query in made.queries] == [2]
+
+
+def test_nothing_is_left_of_a_folder_that_cannot_be_written(
+    ten: Collection, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_facts: object) -> str:
+        raise OSError(28, "No space left on device")
+
+    options = TaskOptions("keyword")
+    monkeypatch.setattr("irkit.data.task_files._readme", full)
+    with pytest.raises(DataError, match="No space left"):
+        write_task(ten, options, make_queries(ten, options), tmp_path / "new", "test")
+    assert not [path for path in tmp_path.iterdir() if "new" in path.name]
+
+
 def test_terms_that_another_document_holds_are_added_to(opened: Opened) -> None:
     docs = {"d1": ("", "quark gluon lepton boson meson"), "d2": ("", "lepton gluon quark x")}
     docs |= {f"e{i}": ("", "cell boson meson") for i in range(5)}

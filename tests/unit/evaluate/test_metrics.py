@@ -117,6 +117,27 @@ def test_relevance_level_equals_trec_eval(seed: int) -> None:
         assert np.abs(values[f"{ours}-l2"] - expected[theirs]).max() < 1e-12, ours
 
 
+@pytest.mark.parametrize("seed", range(110, 120))
+def test_the_policys_level_is_that_of_metrics_that_name_none(seed: int) -> None:
+    """As trec_eval -l 2: binary metrics by it, nDCG graded; a metric's own level goes before."""
+    rankings, qrels, excluded = random_case(seed)
+    values = evaluate(rankings, qrels, list(OURS_TO_TREC), exclude=excluded, relevance_level=2)
+    expected = trec_values(rankings.without(excluded), qrels, level=2)
+    for ours, theirs in OURS_TO_TREC.items():
+        assert np.abs(values[ours] - expected[theirs]).max() < 1e-12, ours
+    plain = evaluate(rankings, qrels, ["map", "ndcg_burges@10", "judged@10"], exclude=excluded)
+    named = evaluate(
+        rankings,
+        qrels,
+        ["map-l1", "map-l2", "ndcg_burges@10", "judged@10"],
+        exclude=excluded,
+        relevance_level=3,
+    )
+    assert (named["map-l1"] == plain["map"]).all() and (named["map-l2"] == values["map"]).all()
+    assert (named["ndcg_burges@10"] == plain["ndcg_burges@10"]).all()
+    assert (named["judged@10"] == plain["judged@10"]).all()
+
+
 def one(judgements: dict[int, int], docs: list[int], *metrics: str) -> list[float]:
     """The values of one query whose run is ``docs`` in this order."""
     ranking = Rankings.from_lists([docs], [[-float(rank) for rank in range(len(docs))]])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from irkit.evaluate import significance
-from irkit.evaluate.significance import bootstrap_interval, cohens_d, holm, randomisation_test, t_test
+from irkit.evaluate.significance import (
+    bonferroni,
+    bootstrap_interval,
+    bootstrap_intervals,
+    cohens_d,
+    holm,
+    randomisation_test,
+    randomisation_tests,
+    t_test,
+    wilcoxon_test,
+)
 
 SLEEP = [1.2, 2.4, 1.3, 1.3, 0.0, 1.0, 1.8, 0.8, 4.6, 1.4]
 """Hours of sleep won: the example of Student (1908)."""
@@ -38,7 +48,7 @@ def test_the_t_test_is_scipys(values: list[float]) -> None:
 
 
 def test_where_there_is_nothing_to_test() -> None:
-    assert t_test([]) is t_test([0.3]) is cohens_d([0.3]) is cohens_d([0.3, 0.3]) is None
+    assert t_test([]) is wilcoxon_test([]) is t_test([0.3]) is cohens_d([0.3]) is cohens_d([0.3, 0.3]) is None
     assert randomisation_test([]) is bootstrap_interval([]) is None
     assert (t_test([0.0] * 5), t_test([0.2] * 5)) == (1.0, 0.0)
     assert randomisation_test([0.0] * 5) == 1.0
@@ -75,6 +85,75 @@ def test_blocks_do_not_change_what_is_counted(monkeypatch: pytest.MonkeyPatch) -
     assert randomisation_test(MAIZE[:10]) == stats.permutation_test(
         (MAIZE[:10],), lambda x, axis: x.mean(axis=axis), permutation_type="samples", n_resamples=np.inf
     ).pvalue  # fmt: skip
+
+
+def test_columns_share_their_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(4)
+    table = chance.normal(size=(30, 5))
+    alone = [randomisation_test(column, draws=500, seed=2) for column in table.T]
+    assert randomisation_tests(table, draws=500, seed=2) == alone
+    intervals = [bootstrap_interval(column, draws=500, seed=2) for column in table.T]
+    for ours, theirs in zip(bootstrap_intervals(table, draws=500, seed=2), intervals, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-12)
+    monkeypatch.setattr(significance, "_BLOCK", 100)
+    assert bootstrap_intervals(table, draws=500, seed=2)[0] == pytest.approx(intervals[0], abs=0.15)
+    assert randomisation_tests(np.empty((0, 2))) == bootstrap_intervals(np.empty((0, 2))) == [None, None]
+    for function in (randomisation_tests, bootstrap_intervals):
+        for bad in ([[0.1, float("nan")]], [0.1]):
+            with pytest.raises(ValueError, match="a row for each query"):
+                function(bad)  # type: ignore[operator]
+
+
+DEPRESSION = [0.952, -0.147, 1.022, 0.43, 0.62, 0.59, 0.49, -0.08, 0.01]
+"""Of the Hamilton scale before and after therapy: Hollander and Wolfe, Nonparametric Statistical Methods (1973), table 3.1."""
+
+
+def test_published_examples_of_the_signed_rank_test() -> None:
+    assert wilcoxon_test(DEPRESSION) == pytest.approx(2 * 0.01953, abs=1e-5)  # T+ = 40: one-sided 0.0195
+    assert wilcoxon_test(MAIZE) == 0.041259765625  # Darwin's pairs again: W = 24, Cureton (1967)
+
+
+@given(st.lists(st.floats(-1, 1, width=32), min_size=1, max_size=60, unique_by=abs))
+def test_the_signed_rank_test_is_scipys(values: list[float]) -> None:
+    left = sorted(abs(each) for each in values if each)
+    if left and all(b - a > 1e-9 for a, b in pairwise(left)):  # no ranks that rounding would share
+        method = "exact" if len(left) <= 50 else "asymptotic"
+        expected = stats.wilcoxon([each for each in values if each], method=method).pvalue
+        assert wilcoxon_test(values) == pytest.approx(expected, rel=1e-9)
+
+
+@given(st.lists(st.integers(-4, 4), min_size=1, max_size=9))
+def test_shared_ranks_are_counted_exactly(values: list[int]) -> None:
+    left = [each for each in values if each]
+    if not left:
+        assert wilcoxon_test(values) == 1.0
+        return
+    ranks = stats.rankdata(np.abs(left))
+    sums = np.array([np.dot(signs, ranks) for signs in product((1, -1), repeat=len(left))])
+    seen = abs(np.dot(np.sign(left), ranks))
+    assert wilcoxon_test(values) == pytest.approx((np.abs(sums) >= seen - 1e-9).mean(), abs=1e-12)
+    assert wilcoxon_test([each / 10 + 0.2 - 0.2 for each in values]) == wilcoxon_test(
+        values
+    )  # ties but for rounding
+
+
+@given(st.lists(st.integers(-9, 9).filter(bool), min_size=51, max_size=120))
+def test_many_shared_ranks_are_scipys(values: list[int]) -> None:
+    expected = stats.wilcoxon(values, method="asymptotic", correction=False).pvalue
+    assert wilcoxon_test([*values, 0, 0]) == pytest.approx(expected, rel=1e-9)
+
+
+NEUHAUS = [.0001, .0004, .0019, .0095, .0201, .0278, .0298, .0344, .0459, .3240, .4262, .5719, .6528, .7590, 1.]  # fmt: skip
+"""The p-values that Benjamini and Hochberg (1995) work through: controlling the familywise error at 0.05 leaves three."""
+
+
+def test_published_examples_of_corrections() -> None:
+    for correct in (holm, bonferroni):
+        corrected = correct(NEUHAUS)
+        assert [p is not None and p <= 0.05 for p in corrected] == [True] * 3 + [False] * 12
+    assert bonferroni(NEUHAUS)[2] == pytest.approx(15 * 0.0019)
+    assert holm(NEUHAUS)[2] == pytest.approx(13 * 0.0019)
+    assert bonferroni([0.02, None, 0.7]) == [0.04, None, 1.0]
 
 
 def test_holm_by_hand() -> None:
@@ -117,13 +196,14 @@ def test_the_interval_is_scipys_and_covers() -> None:
 
 
 def test_bad_input_is_refused() -> None:
-    for function in (t_test, randomisation_test, cohens_d, bootstrap_interval):
+    for function in (t_test, wilcoxon_test, randomisation_test, cohens_d, bootstrap_interval):
         for bad in ([0.1, float("nan")], [float("inf")], [[0.1], [0.2]], 0.5):
             with pytest.raises(ValueError, match="finite numbers in one row"):
                 function(bad)  # type: ignore[operator]
     for p in (-0.1, 1.1, float("nan")):
-        with pytest.raises(ValueError, match="no p-value"):
-            holm([0.5, p])
+        for correct in (holm, bonferroni):
+            with pytest.raises(ValueError, match="no p-value"):
+                correct([0.5, p])
     with pytest.raises(ValueError, match="draws"):
         randomisation_test([0.1], draws=0)
     with pytest.raises(ValueError, match="level"):

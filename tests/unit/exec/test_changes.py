@@ -64,6 +64,14 @@ def test_terms_that_a_stage_passes_on_are_not_its_own(store: Store, collection: 
     assert embedded.changed
 
 
+def test_a_vector_that_a_stage_passes_on_is_not_its_own(store: Store, collection: Collection) -> None:
+    end = graph(make_stage("toy-embed") >> make_stage("toy-expand") >> make_stage("toy-taker", k=5))
+    ((embedded, expanded),) = explained(store, collection, end, "a")
+    assert embedded.forms == ("vector",)
+    assert expanded.forms == ()
+    assert expanded.terms
+
+
 def test_the_strongest_terms_come_first_whatever_their_sign() -> None:
     node = graph(make_stage("toy-expand") >> make_stage("toy-taker", k=5)).queries
     assert node is not None

@@ -256,37 +256,3 @@ def test_zero_and_minus_zero_are_one_option_so_one_node() -> None:
     assert one == other
     assert hash(one) == hash(other)
     assert len(merged([(toy() >> one).graph(), (toy() >> other).graph()])) == 2
-
-
-def terms() -> Stage:
-    return make_stage("rm3")
-
-
-@pytest.mark.parametrize(
-    "pipeline",
-    [
-        lambda: toy() >> terms() >> rerank(),
-        lambda: toy() >> terms() >> make_stage("cutoff", k=3),
-        lambda: toy() >> terms() >> make_stage("reset") >> make_stage("bm25"),
-        lambda: toy() >> terms() >> make_stage("toy-words") >> make_stage("bm25"),
-        lambda: fuse(toy() >> terms() >> rerank(), make_stage("bm25")),
-    ],
-)
-def test_a_form_of_the_query_that_no_later_stage_takes_is_a_misfit(pipeline: object) -> None:
-    ((where, message),) = misfits(pipeline())  # type: ignore[operator]
-    assert where is not None
-    assert where.endswith("1.rm3")
-    assert "no stage after 'rm3' takes the terms" in message
-
-
-@pytest.mark.parametrize(
-    "pipeline",
-    [
-        lambda: toy() >> terms() >> make_stage("bm25"),
-        lambda: toy() >> terms() >> make_stage("bm25") >> make_stage("reset") >> rerank(),
-        lambda: toy() >> terms() >> fuse(make_stage("bm25"), toy(k=3)),
-        lambda: make_stage("adapter", path="a") >> make_stage("adapter", path="b") >> make_stage("dense"),
-    ],
-)
-def test_a_form_that_some_later_stage_takes_is_fine(pipeline: object) -> None:
-    pipeline().graph()  # type: ignore[operator]

@@ -44,6 +44,24 @@ def test_an_unknown_stage_is_answered_with_the_nearest() -> None:
     assert caught.value.problems[0].hint == "did you mean 'bm25'?"
 
 
+@pytest.mark.parametrize(
+    ("name", "stage", "method"),
+    [
+        ("query2doc", "reformulate", "query2doc"),
+        ("GenQR_Ensemble", "reformulate", "genqr-ensemble"),
+        ("mugi", "reformulate", "mugi"),
+        ("average", "vector-prf", "average"),
+        ("ance-prf", "vector-prf", "ance-prf"),
+        ("rrf", "fuse", "rrf"),
+        ("clr", "lexsembridge", "clr"),
+    ],
+)
+def test_a_published_method_is_answered_with_its_stage(name: str, stage: str, method: str) -> None:
+    with pytest.raises(ConfigError, match=f"there is no stage '{name}'") as caught:
+        stage_class(name)
+    assert caught.value.problems[0].hint == f"it is a method of {stage}: - {stage}: {{method: {method}}}"
+
+
 def test_an_installed_name_cannot_be_taken() -> None:
     with pytest.raises(ConfigError, match="installed already"):
         register("bm25")(Toy)

@@ -32,13 +32,12 @@ def query(pipeline: str = "rm3", qid: str = "7", **changes: object) -> ChangedQu
         ChangedTerm(term="coffee", weight=-0.25, original=False),
         ChangedTerm(term="faint", weight=0.001),
     ]
+    new = f"what is green tea {HOSTILE}"
     steps = [
-        ChangeStep(
-            stage="prompt (n=1)", text=f"what is green tea {HOSTILE}", told=["<b>asked & told\x1b[2J"]
-        ),
-        ChangeStep(stage="rm3", text=f"what is green tea {HOSTILE}", terms=terms, more=3),
-        ChangeStep(stage="prf", text=f"what is green tea {HOSTILE}", forms=["vector"]),
-        ChangeStep(stage="idle", text=f"what is green tea {HOSTILE}"),
+        ChangeStep(stage="prompt (n=1)", before="green tea", text=new, told=["<b>asked & told\x1b[2J"]),
+        ChangeStep(stage="rm3", before=new, text=new, terms=terms, more=3),
+        ChangeStep(stage="prf", before=new, text=new, forms=["vector"]),
+        ChangeStep(stage="idle", before=new, text=new),
     ]
     whole = ChangedQuery(
         pipeline=pipeline, qid=qid, query="green tea", steps=steps, metric="ndcg@10", delta=-0.4321
@@ -108,6 +107,24 @@ def test_tables_are_by_collection_and_pipeline(per_query: list[PerQuery]) -> Non
     assert [each.changed for each in (first, second, third, fourth)] == [True, True, True, False]
 
 
+def test_branches_of_a_fusion_are_not_compared_with_each_other(per_query: list[PerQuery]) -> None:
+    steps = [
+        ChangeStep(stage="words", before="green tea", text="green tea leaf"),
+        ChangeStep(stage="vector-prf", before="green tea", text="green tea", forms=["vector"]),
+        ChangeStep(stage="words", before="green tea", text="hot green tea"),
+    ]
+    (table,) = changed_tables(changed(per_query, query(steps=steps)))
+    views = table.queries[0].steps
+    assert [each.words for each in views] == [
+        (("green tea ", False), ("leaf", True)),
+        (),
+        (("hot ", True), ("green tea", False)),
+    ]
+    old = [step.model_copy(update={"before": None}) for step in steps]  # of files that do not say it
+    (table,) = changed_tables(changed(per_query, query(steps=old)))
+    assert table.queries[0].steps[1].words == ()
+
+
 def test_they_are_kept(results: Results, per_query: list[PerQuery], tmp_path: Path) -> None:
     kept = changed(per_query, query())
     save_results(results, kept, tmp_path)
@@ -122,6 +139,16 @@ def test_files_of_earlier_runs_are_read(results: Results, per_query: list[PerQue
         assert values.pop("changed") == []
     path.write_text(json.dumps(data), encoding="utf-8")
     assert load_results(tmp_path) == (results, per_query)
+
+
+def test_where_all_are_ties_these_are_the_first(results: Results, per_query: list[PerQuery]) -> None:
+    ties = [query(delta=0.0), query(qid="8", delta=1e-9)]
+    html = render(results, changed(per_query, *ties))
+    assert 'No query won or lost on <bdi class="name">ndcg@10</bdi>: the first 2 queries.' in html
+    assert "lost most" not in html and "Beside each query" not in html
+    html = render(results, changed(per_query, *ties, query(pipeline="other")))
+    assert html.count("No query won or lost") == html.count("Beside each query") == 1
+    assert "lost most" in html
 
 
 @pytest.mark.parametrize("delta", [0.0, 1e-9])

@@ -86,6 +86,30 @@ def test_notes_stand_in_the_row_that_paid_alone(make: Callable[..., Results]) ->
     assert second.rows[0].notes == {}
 
 
+@pytest.mark.parametrize(
+    ("kept", "changed", "told"),
+    [
+        (
+            7,
+            0,
+            "kept the query 7, changed it 0: it let no query through; its threshold was chosen for BM25's",
+        ),
+        (0, 7, "kept the query 0, changed it 7: it let every query through; its threshold was chosen for"),
+        (3, 4, "kept the query 3, changed it 4"),
+        (0, 0, "kept the query 0, changed it 0"),
+    ],
+)
+def test_a_gate_that_decides_nothing_is_told(
+    make: Callable[..., Results], kept: int, changed: int, told: str
+) -> None:
+    counts = {"kept the query": kept, "changed it": changed}
+    (pipeline,) = _pipelines(make, _time("a", notes={"gate": counts, "answers": {"bad": 0, "good": 3}}))
+    found = pipeline.rows[0].notes
+    assert found["gate"].startswith(told)
+    assert (": it let" in found["gate"]) == (": it let" in told)
+    assert found["answers"] == "bad 0, good 3"
+
+
 def test_no_cost_at_all_draws_no_bar(make: Callable[..., Results]) -> None:
     (pipeline,) = _pipelines(make, _time(seconds=0, prepare_seconds=0))
     assert (pipeline.rows[0].prepare_share, pipeline.rows[0].run_share) == (0, 0)

@@ -10,12 +10,14 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from irkit.core.errors import ConfigError
 from irkit.core.queries import Queries
 from irkit.data.collection import Collection, EvalPolicy, Qrels
 from irkit.data.docstore import DocStore
 from irkit.pipeline.context import Context, Runtime
 from irkit.pipeline.stage import Batch
 from irkit.stages.bm25 import BM25
+from irkit.stages.forms import with_terms
 from irkit.store import Store
 
 TEXTS = {"a": "red green", "b": "red", "c": "red", "d": "blue red", "e": "", "f": "green blue blue"}
@@ -96,6 +98,16 @@ def test_equal_scores_come_by_id_descending_and_the_cutoff_is_exact(context: Con
     assert names(context, BM25(), queries) == [["c", "b", "d", "a"], ["f", "d"], [], []]
     assert names(context, BM25(k=1), queries) == [["c"], ["f"], [], []]
     assert names(context, BM25(k=3), queries)[0] == ["c", "b", "d"]
+
+
+@pytest.mark.java
+def test_weighted_terms_are_refused_where_a_text_is_to_be_weighed(context: Context) -> None:
+    queries = Queries.of(["red", "blue"])
+    with pytest.raises(ConfigError, match=r"query_side: true weighs a text(?s:.)*put reset before"):
+        names(context, BM25(query_side=True), with_terms(queries, "porter", [None, {"red": 1.0}]))
+    plain = with_terms(queries, "porter", [None, None])
+    stage = BM25(query_side=True)
+    assert names(context, stage, plain) == names(context, stage, queries)
 
 
 @pytest.mark.java

@@ -47,9 +47,28 @@ def test_another_text_drops_what_was_made_of_the_old_one_and_keeps_the_first() -
     twice = forms.rewritten(once, ["un", "deux"])
 
     assert once.text == ("eins", "zwei")
-    assert set(once.columns) == {"mine", forms.ORIGINAL}
+    assert forms.terms_of(once, "porter") == [None, None]
+    assert once.columns["mine"] == [1, 2]
     assert twice.text == ("un", "deux")
     assert twice.columns[forms.ORIGINAL] == ["one", "two"]
+
+
+def test_a_query_whose_text_stays_keeps_its_terms_and_nothing_that_has_no_none() -> None:
+    given = forms.with_terms(QUERIES, "porter", [{"a": 1}, {"b": 1}])
+    given = forms.with_vectors(given, np.eye(2, dtype=np.float32), "v")
+    given = forms.with_tokens(given, np.ones((2, 3, 2), np.float32), "t")
+    for texts, left in ((["one", "zwei"], [{"a": 1.0}, None]), (["one", "two"], [{"a": 1.0}, {"b": 1.0}])):
+        after = forms.rewritten(given, texts)
+        assert forms.terms_of(after, "porter") == left
+        assert forms.vectors_of(after, "v") is None  # or it would hang on the other queries
+        assert forms.tokens_of(after, "t") is None
+        with pytest.raises(ConfigError, match="weighted terms"):
+            forms.terms_of(after, "whitespace")
+
+
+def test_a_query_without_terms_has_none_of_another_space() -> None:
+    given = forms.rewritten(forms.with_terms(QUERIES, "porter", [{"a": 1}, None]), ["eins", "zwei"])
+    assert forms.terms_of(given, "whitespace") == [None, None]
 
 
 def test_what_is_told_adds_up() -> None:

@@ -14,7 +14,7 @@ from irkit.models.resolve import resolve
 from irkit.pipeline.context import Context
 from irkit.stages import encoding
 from irkit.stages.dense import Dense
-from irkit.stages.vocabulary import count_tokens, frequencies_recipe, open_frequencies, rarity
+from irkit.stages.vocabulary import count_tokens, open_token_frequencies, rarity, token_frequencies_recipe
 from irkit.store import Build
 
 
@@ -29,16 +29,16 @@ def test_every_document_counts_once_for_each_of_its_tokens(
     tokenizer = Encoder(resolve(str(tiny_encoder)), device="cpu").loaded.tokenizer
     docs = [*texts(20), "cat " * 200 + "moon", ""]  # longer than the model reads
     options = Dense(model=str(tiny_encoder))
-    found = open_frequencies(options, make_context(docs), tokenizer, 26)
+    found = open_token_frequencies(options, make_context(docs), tokenizer, 26)
     assert found.dtype == np.uint32
     ids = tokenizer.get_vocab()
     for word, token in ids.items():
         assert found[token] == sum(word in text.split() for text in docs), word
     assert found[ids["moon"]] == 1
     monkeypatch.setattr(encoding, "SHARD", 3)
-    again = open_frequencies(options, make_context(docs, store="other"), tokenizer, 26)
+    again = open_token_frequencies(options, make_context(docs, store="other"), tokenizer, 26)
     np.testing.assert_array_equal(again, found)
-    nothing = open_frequencies(options, make_context([]), tokenizer, 26)
+    nothing = open_token_frequencies(options, make_context([]), tokenizer, 26)
     np.testing.assert_array_equal(nothing, np.zeros(26))
 
 
@@ -59,7 +59,7 @@ def test_an_interrupted_count_is_taken_up_again(
 
     monkeypatch.setattr(Build, "shard", failing)
     with pytest.raises(KeyboardInterrupt):
-        open_frequencies(options, context, tokenizer, 26)
+        open_token_frequencies(options, context, tokenizer, 26)
     written: list[str] = []
 
     def watched(build: Build, name: str, write: Callable[[Path], None]) -> Path:
@@ -68,7 +68,7 @@ def test_an_interrupted_count_is_taken_up_again(
         return shard(build, name, write)
 
     monkeypatch.setattr(Build, "shard", watched)
-    found = open_frequencies(options, context, tokenizer, 26)
+    found = open_token_frequencies(options, context, tokenizer, 26)
     assert len(written) == 1
     ids, held = count_tokens(tokenizer, texts(12))
     np.testing.assert_array_equal(found[ids], held)
@@ -78,13 +78,15 @@ def test_the_recipe_knows_the_collection_and_the_model(
     tiny_encoder: Path, tiny_colbert: Path, make_context: Callable[..., Context]
 ) -> None:
     context = make_context(["cat"])
-    recipe = frequencies_recipe(Dense(model=str(tiny_encoder)), context)
+    recipe = token_frequencies_recipe(Dense(model=str(tiny_encoder)), context)
     assert (
         recipe.key
-        == frequencies_recipe(Dense(model=str(tiny_encoder), query_prompt="x", batch_size=2), context).key
+        == token_frequencies_recipe(
+            Dense(model=str(tiny_encoder), query_prompt="x", batch_size=2), context
+        ).key
     )
-    assert recipe.key != frequencies_recipe(Dense(model=str(tiny_encoder)), make_context(["dog"])).key
-    assert recipe.key != frequencies_recipe(Dense(model=str(tiny_colbert)), context).key
+    assert recipe.key != token_frequencies_recipe(Dense(model=str(tiny_encoder)), make_context(["dog"])).key
+    assert recipe.key != token_frequencies_recipe(Dense(model=str(tiny_colbert)), context).key
 
 
 def test_rarity_is_the_idf_over_that_of_an_unseen_token() -> None:

@@ -48,7 +48,7 @@ def test_what_was_put_is_found_by_others(
 
 
 @settings(max_examples=40, deadline=None)
-@given(entries=Entries, cut=st.integers(1, 400))
+@given(entries=Entries, cut=st.integers(2, 400))
 def test_a_torn_last_line_is_cut_off(
     tmp_path_factory: pytest.TempPathFactory, entries: dict[str, Any], cut: int
 ) -> None:
@@ -110,6 +110,31 @@ def test_a_damaged_line_is_told_not_used_and_mended(tmp_path: Path) -> None:
     assert [ledger.get(key) for key in "ac"] == ["aaa", "ccc"]
     assert fresh(tmp_path).get("b") == "new"
     assert again.mend() == 0
+
+
+def test_a_last_line_that_lost_its_end_counts_and_gets_it_back(tmp_path: Path) -> None:
+    ledger = fresh(tmp_path)
+    for key in "ab":
+        ledger.put(key, key)
+    whole = ledger.file.read_bytes()
+    ledger.file.write_bytes(whole.rstrip(b"\n"))
+    assert ledger.get("b") == "b"
+    again = fresh(tmp_path)
+    assert len(again) == 2
+    assert again.mend() == 0
+    assert not list(again.damaged())
+    assert again.put("c", "c") == "c"
+    assert again.file.read_bytes().startswith(whole)
+    assert [fresh(tmp_path).get(key) for key in "abc"] == ["a", "b", "c"]
+    ledger.file.write_bytes(whole.replace(b'"value": "a"', b'"value": "x"').rstrip(b"\n"))
+    assert again.mend() == 1
+    assert again.file.read_bytes() == whole.splitlines(keepends=True)[1]
+
+
+def test_a_store_reads_a_ledger_once(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.ledger("texts") is store.ledger("texts")
+    assert store.ledger("texts") is not store.ledger("others")
 
 
 def test_a_removed_ledger_is_empty(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irkit.models.writers.writer import Prompt, Sampling
-from irkit.stages.query.reformulation.method import Method, Request, Target, filled, plain, repeated
+from irkit.stages.query.reformulation.method import Form, Method, Request, filled, plain, repeated
 from irkit.stages.query.reformulation.prompts import GENQR, GENQR_CHAT, GENQR_FEEDBACK
 
 
@@ -30,9 +30,9 @@ def ask_all(request: Request) -> list[Prompt]:
     return [_prompt(request, instruction) for instruction in GENQR]
 
 
-def compose(query: str, texts: Sequence[str], target: Target, repeat: int | None, adaptive: int) -> str:
+def compose(query: str, texts: Sequence[str], form: Form) -> str:
     """Return the query, once unless said otherwise, and all keywords behind it; a keyword counts as often as it was suggested."""
-    return repeated(query, 1 if repeat is None else repeat, *map(plain, texts))
+    return repeated(query, 1 if form.repeat is None else form.repeat, *map(plain, texts))
 
 
 SAMPLING = Sampling(temperature=1.0, top_p=0.92, max_tokens=64)

@@ -39,20 +39,33 @@ class Ask(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Form:
+    """How a new query is put together.
+
+    Attributes:
+        target: for which retriever.
+        repeat: how often the query stands in it; as published for None.
+        adaptive: MuGI's divisor.
+        separator: what stands between the query and Query2doc's passage for an encoder.
+    """
+
+    target: Target = "sparse"
+    repeat: int | None = None
+    adaptive: int = 5
+    separator: str = "[SEP]"
+
+
 class Compose(Protocol):
     """Makes the new query."""
 
-    def __call__(
-        self, query: str, texts: Sequence[str], target: Target, repeat: int | None, adaptive: int
-    ) -> str:
+    def __call__(self, query: str, texts: Sequence[str], form: Form) -> str:
         """Return the new query.
 
         Args:
             query: the text of the query.
             texts: what the language model wrote.
-            target: for which retriever.
-            repeat: how often the query stands in it; as published for None.
-            adaptive: MuGI's divisor.
+            form: how it is put together.
         """
         ...
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irkit.models.writers.writer import Prompt, Sampling
-from irkit.stages.query.reformulation.method import Method, Request, Target, filled, plain, repeated
+from irkit.stages.query.reformulation.method import Form, Method, Request, filled, plain, repeated
 from irkit.stages.query.reformulation.prompts import (
     HYDE,
     MUGI,
@@ -20,9 +20,9 @@ def ask_hyde(request: Request) -> list[Prompt]:
     return [Prompt(filled(HYDE[request.task], query=request.query))]
 
 
-def compose_hyde(query: str, texts: Sequence[str], target: Target, repeat: int | None, adaptive: int) -> str:
+def compose_hyde(query: str, texts: Sequence[str], form: Form) -> str:
     """Return query and passages, each once: HyDE itself makes a vector (the stage ``hyde``), this is its form for words."""
-    return repeated(query, 1 if repeat is None else repeat, *map(plain, texts))
+    return repeated(query, 1 if form.repeat is None else form.repeat, *map(plain, texts))
 
 
 def ask_query2doc(request: Request) -> list[Prompt]:
@@ -32,14 +32,12 @@ def ask_query2doc(request: Request) -> list[Prompt]:
     return [Prompt(f"{instruction}\n\n{shown}{filled(rest, query=request.query)}")]
 
 
-def compose_query2doc(
-    query: str, texts: Sequence[str], target: Target, repeat: int | None, adaptive: int
-) -> str:
+def compose_query2doc(query: str, texts: Sequence[str], form: Form) -> str:
     """Return the query five times and the passage for words, or "query [SEP] passage" (Wang et al., 2023, section 2)."""
     passage = " ".join(map(plain, texts))
-    if target == "dense":
-        return f"{repeated(query, 1 if repeat is None else repeat)} [SEP] {passage}"
-    return repeated(query, 5 if repeat is None else repeat, passage)
+    if form.target == "dense":
+        return f"{repeated(query, 1 if form.repeat is None else form.repeat)} {form.separator} {passage}"
+    return repeated(query, 5 if form.repeat is None else form.repeat, passage)
 
 
 def ask_mugi(request: Request) -> list[Prompt]:
@@ -47,15 +45,17 @@ def ask_mugi(request: Request) -> list[Prompt]:
     return [Prompt(filled(MUGI, query=request.query), MUGI_SYSTEM)]
 
 
-def compose_mugi(query: str, texts: Sequence[str], target: Target, repeat: int | None, adaptive: int) -> str:
+def compose_mugi(query: str, texts: Sequence[str], form: Form) -> str:
     """Return the query as often as keeps its weight, and the passages: (characters of the passages // characters of the query)
     // ``adaptive`` times (mugi.py of the released code, whose page says 5 and whose default is 6).
 
     The released code drops the query where that is 0; here it stays once. For dense retrieval it stands once.
     """
     passages = " ".join(map(plain, texts))
+    repeat = form.repeat
     if repeat is None:
-        repeat = 1 if target == "dense" else max(1, len(passages) // max(1, len(query)) // adaptive)
+        often = len(passages) // max(1, len(query)) // form.adaptive
+        repeat = 1 if form.target == "dense" else max(1, often)
     return repeated(query, repeat, passages)
 
 

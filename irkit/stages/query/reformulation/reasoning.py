@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from irkit.models.writers.writer import Prompt, Sampling
-from irkit.stages.query.reformulation.method import Method, Request, Target, filled, plain, repeated
+from irkit.stages.query.reformulation.method import Form, Method, Request, filled, plain, repeated
 from irkit.stages.query.reformulation.prompts import COT, COT_SYSTEM
 
 
@@ -19,9 +19,9 @@ def ask_nothing(request: Request) -> list[Prompt]:
     return [Prompt(request.query)]
 
 
-def compose(query: str, texts: Sequence[str], target: Target, repeat: int | None, adaptive: int) -> str:
+def compose(query: str, texts: Sequence[str], form: Form) -> str:
     """Return the texts alone; with ``repeat`` the query so many times before them."""
-    return repeated(query, repeat or 0, *map(plain, texts))
+    return repeated(query, form.repeat or 0, *map(plain, texts))
 
 
 COT_METHOD = Method(ask_cot, compose, Sampling(temperature=0.8, top_p=0.8, max_tokens=2048))

@@ -51,8 +51,14 @@ def jobs(*users: str, sampling: Sampling = WARM) -> list[Job]:
     return [Job(Prompt(each, "be brief"), sampling) for each in users]
 
 
+def write(writer: EndpointWriter, asked: list[Job]) -> list[tuple[int, Text]]:
+    found: list[tuple[int, Text]] = []
+    writer.write(asked, lambda place, text: found.append((place, text)))
+    return found
+
+
 def test_what_is_asked_and_answered(served: Endpoint, make: Make) -> None:
-    ((place, text),) = make().write(jobs("why?"))
+    ((place, text),) = write(make(), jobs("why?"))
     assert (place, text) == (0, Text("answer to why?", 10, 5))
     (body,) = served.requests
     seed = body.pop("seed")
@@ -65,19 +71,19 @@ def test_what_is_asked_and_answered(served: Endpoint, make: Make) -> None:
         "top_p": 0.9,
     }
     assert served.headers[0]["authorization"] == f"Bearer {KEY}"
-    list(make().write(jobs("why?", sampling=Sampling(0.0, 0.9, 5))))
+    write(make(), jobs("why?", sampling=Sampling(0.0, 0.9, 5)))
     assert "seed" not in served.requests[-1]
 
 
 def test_samples_have_seeds_of_their_own(served: Endpoint, make: Make) -> None:
-    list(make().write(Job.several(Prompt("q"), WARM, 4)))
+    write(make(), Job.several(Prompt("q"), WARM, 4))
     assert len({body["seed"] for body in served.requests}) == 4
 
 
 def test_several_at_a_time_and_no_more(served: Endpoint, make: Make) -> None:
     served.plan = lambda _n, body: slow(0.05, body)
     users = [f"q{number}" for number in range(9)]
-    found = dict(make(concurrency=3).write(jobs(*users)))
+    found = dict(write(make(concurrency=3), jobs(*users)))
     assert {place: text.text for place, text in found.items()} == {
         place: f"answer to {each}" for place, each in enumerate(users)
     }
@@ -87,7 +93,7 @@ def test_several_at_a_time_and_no_more(served: Endpoint, make: Make) -> None:
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 529])
 def test_what_time_may_mend_is_asked_again(served: Endpoint, make: Make, status: int) -> None:
     served.plan = lambda n, body: refuse(status) if n < 3 else well(body)
-    assert [text.text for _, text in make().write(jobs("q"))] == ["answer to q"]
+    assert [text.text for _, text in write(make(), jobs("q"))] == ["answer to q"]
     assert len(served.requests) == 4
 
 
@@ -105,10 +111,10 @@ BROKEN: dict[str, tuple[int, dict[str, str], bytes]] = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_nonsense_is_asked_again_and_then_told(served: Endpoint, make: Make, name: str) -> None:
     served.plan = lambda n, body: BROKEN[name] if n < 2 else well(body)
-    assert len(list(make().write(jobs("q")))) == 1
+    assert len(write(make(), jobs("q"))) == 1
     served.plan = lambda _n, _body: BROKEN[name]
     with pytest.raises(ModelError, match=r"empty|not that of a chat completion|connection broke") as caught:
-        list(make().write(jobs("q")))
+        write(make(), jobs("q"))
     assert "(4 attempts)" in str(caught.value)
     assert "what was written is kept" in str(caught.value)
 
@@ -116,7 +122,7 @@ def test_nonsense_is_asked_again_and_then_told(served: Endpoint, make: Make, nam
 def test_too_slow_is_told(served: Endpoint, make: Make) -> None:
     served.plan = lambda _n, body: slow(0.6, body)
     with pytest.raises(ModelError, match=r"no answer within 0\.1 s \(4 attempts\)"):
-        list(make(timeout=0.1).write(jobs("q")))
+        write(make(timeout=0.1), jobs("q"))
 
 
 def test_an_answer_in_trickles_is_too_slow_too(served: Endpoint, make: Make) -> None:
@@ -135,7 +141,7 @@ def test_an_answer_in_trickles_is_too_slow_too(served: Endpoint, make: Make) -> 
     started = time.monotonic()
     writer = EndpointWriter(Service(served.url, "h", "m", 0.3), None, retrying=Retrying(0))
     with pytest.raises(ModelError, match=r"no answer within 0\.3 s \(1 attempt\)"):
-        list(writer.write(jobs("q")))
+        write(writer, jobs("q"))
     assert time.monotonic() - started < 1.5
 
 
@@ -145,7 +151,7 @@ def test_nobody_there() -> None:
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/v1/chat/completions"
         writer = EndpointWriter(Service(url, "127.0.0.1", "m", 2.0), None, retrying=SWIFT)
         with pytest.raises(ModelError, match="no connection"):
-            list(writer.write(jobs("q")))
+            write(writer, jobs("q"))
 
 
 @pytest.mark.parametrize(
@@ -163,7 +169,7 @@ def test_what_time_does_not_mend_is_told_at_once_without_the_key(
 ) -> None:
     served.plan = lambda _n, _body: refuse(status, f"bad key {KEY}", Location="http://127.0.0.1:1/elsewhere")
     with pytest.raises(ModelError, match=f"HTTP {status}: bad key") as caught:
-        list(make().write(jobs("q", "r")))
+        write(make(), jobs("q", "r"))
     assert said in str(caught.value)
     assert KEY not in str(caught.value)
     assert len(served.requests) == 1
@@ -172,11 +178,11 @@ def test_what_time_does_not_mend_is_told_at_once_without_the_key(
 def test_retry_after_is_heeded_and_too_long_a_wait_is_told(served: Endpoint, make: Make) -> None:
     served.plan = lambda n, body: refuse(429, Retry_After="0.3") if n == 0 else well(body)
     started = time.monotonic()
-    list(make().write(jobs("q")))
+    write(make(), jobs("q"))
     assert time.monotonic() - started >= 0.3
     served.plan = lambda _n, _body: refuse(429, "slow down", Retry_After="3600")
     with pytest.raises(ModelError, match="which asks to wait 3600 s"):
-        list(make().write(jobs("q")))
+        write(make(), jobs("q"))
 
 
 def test_retry_after_as_a_date() -> None:
@@ -219,10 +225,11 @@ def test_a_failure_keeps_what_is_done_and_nothing_is_paid_twice(
 
 def test_what_is_under_way_when_another_fails_is_kept(served: Endpoint, make: Make) -> None:
     served.plan = lambda n, body: refuse(403) if user(body) == "bad" else slow(0.2, body)
-    seen = []
+    seen: list[int] = []
     with pytest.raises(ModelError, match="403"):
-        for place, _ in make(concurrency=2).write(jobs("good", "bad", "later", "later still")):
-            seen.append(place)
+        make(concurrency=2).write(
+            jobs("good", "bad", "later", "later still"), lambda place, _text: seen.append(place)
+        )
     assert seen == [0]
     assert len(served.requests) == 2
 
@@ -241,21 +248,21 @@ def test_a_budget_of_requests_is_exact(served: Endpoint, make: Make, tmp_path: P
 def test_retries_are_paid_from_the_budget(served: Endpoint, make: Make) -> None:
     served.plan = lambda _n, _body: refuse(500)
     with pytest.raises(ModelError, match="budget of 2 requests"):
-        list(make(Budget(requests=2)).write(jobs("q")))
+        write(make(Budget(requests=2)), jobs("q"))
     assert len(served.requests) == 2
 
 
 def test_a_budget_of_tokens_stops_what_comes_after(served: Endpoint, make: Make) -> None:
     with pytest.raises(ModelError, match="budget of 20 tokens is spent: 30 were"):
-        list(make(Budget(tokens=20)).write(jobs("a", "b", "c", "d")))
+        write(make(Budget(tokens=20)), jobs("a", "b", "c", "d"))
     assert len(served.requests) == 2
-    assert list(make(Budget(tokens=0)).write([])) == []
+    assert write(make(Budget(tokens=0)), []) == []
 
 
 def test_tokens_that_are_not_counted_are_estimated_and_that_is_noted(served: Endpoint, make: Make) -> None:
     served.plan = lambda _n, body: well(body, "x" * 40, usage=False)
     notes: dict[str, Any] = {}
-    ((_, text),) = make(notes=notes).write(jobs("12345678"))
+    ((_, text),) = write(make(notes=notes), jobs("12345678"))
     assert text == Text("x" * 40, 4, 10)
     assert "estimated" in notes["token counts"]
 
@@ -266,7 +273,7 @@ def test_an_answer_without_end_is_not_read(
     monkeypatch.setattr("irkit.models.writers.posting.LARGEST", 1000)
     served.plan = lambda _n, body: well(body, "x" * 200_000)
     with pytest.raises(ModelError, match="has more than"):
-        list(make().write(jobs("q")))
+        write(make(), jobs("q"))
 
 
 def test_addresses() -> None:

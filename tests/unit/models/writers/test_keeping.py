@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ class Fake:
         self.paid: list[str] = []
         self._fail, self._pause = fail, pause
 
-    def write(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Text]]:
+    def write(self, jobs: Sequence[Job], keep: Callable[[int, Text], None]) -> None:
         for place in reversed(range(len(jobs))):
             user = jobs[place].prompt.user
             if user == self._fail:
@@ -34,7 +35,7 @@ class Fake:
             if self._pause:
                 self._pause.wait(20)
             self.paid.append(user)
-            yield place, Text(user[::-1], 2, 3)
+            keep(place, Text(user[::-1], 2, 3))
 
 
 def jobs(*users: str) -> list[Job]:
@@ -99,3 +100,52 @@ def test_progress_counts_every_text(tmp_path: Path) -> None:
     Keeper(Fake(), ledger, Counter(), seen.append).texts(jobs("a", "b"))
     Keeper(Fake(), ledger, Counter(), seen.append).texts(jobs("a", "b", "c"))
     assert sum(seen) == 5
+
+
+def test_a_claim_ends_when_its_text_is_there(tmp_path: Path) -> None:
+    free: list[bool] = []
+
+    class Watched(Fake):
+        def write(self, jobs: Sequence[Job], keep: Callable[[int, Text], None]) -> None:
+            def kept(place: int, text: Text) -> None:
+                keep(place, text)
+                key = json.loads(ledger.file.read_text().splitlines()[-1])["key"]
+                with Store(tmp_path).ledger("texts").claim(key) as ours:
+                    free.append(ours)
+
+            super().write(jobs, kept)
+
+    ledger = Store(tmp_path).ledger("texts")
+    Keeper(Watched(), ledger, Counter()).texts(jobs("a", "b"))
+    assert free == [True, True]
+
+
+def test_who_waits_for_another_process_is_told(tmp_path: Path) -> None:
+    go, said = threading.Event(), list[str]()
+    writers = [Fake(pause=go), Fake()]
+    first = threading.Thread(target=lambda: keeper(writers[0], tmp_path).texts(jobs("ab", "cd")))
+    first.start()
+
+    def tell(text: str) -> None:
+        said.append(text)
+        go.set()
+
+    ledger = Store(tmp_path).ledger("texts")
+    while not list(tmp_path.glob("locks/*")):
+        first.join(0.01)
+    first.join(0.3)  # it claims, and waits
+    second = Keeper(writers[1], ledger, Counter(), say=tell)
+    assert second.texts(jobs("ab", "cd")) == ["ba", "dc"]
+    first.join(20)
+    assert len(said) == 1
+    assert "another irkit" in said[0]
+    assert not writers[1].paid
+
+
+def test_half_an_emoji_in_the_ledger_is_replaced(tmp_path: Path) -> None:
+    class Old(Fake):
+        def write(self, jobs: Sequence[Job], keep: Callable[[int, Text], None]) -> None:
+            keep(0, Text("wing \ud83d", 2, 3))
+
+    assert keeper(Old(), tmp_path).texts(jobs("a")) == ["wing \ufffd"]
+    assert keeper(Fake(), tmp_path).texts(jobs("a")) == ["wing \ufffd"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tiny_lm import open_tiny, tiny_lm
 from irkit.core.errors import ModelError
 from irkit.models.lm.generation import Draw, Written, _Drawing, generate, write
 from irkit.models.lm.model import CausalLM
-from irkit.models.writers import Job, Keeper, Prompt, Sampling
+from irkit.models.writers import Job, Keeper, Prompt, Sampling, Text
 from irkit.models.writers.local import LocalWriter
 from irkit.store import Store
 
@@ -30,8 +31,14 @@ def writer(model: CausalLM) -> LocalWriter:
     return LocalWriter(lambda: model, {"model": "tiny"})
 
 
+def written(writer: LocalWriter, jobs: list[Job]) -> dict[int, Text]:
+    found: dict[int, Text] = {}
+    writer.write(jobs, found.__setitem__)
+    return found
+
+
 def texts(writer: LocalWriter, jobs: list[Job]) -> list[str]:
-    found = dict(writer.write(jobs))
+    found = written(writer, jobs)
     assert list(found) == list(range(len(jobs)))
     return [found[place].text for place in range(len(jobs))]
 
@@ -83,7 +90,7 @@ def test_draws_follow_the_probabilities() -> None:
 
 
 def test_tokens_are_counted(model: CausalLM, writer: LocalWriter) -> None:
-    ((_, text),) = writer.write(jobs(COLD, "the wing"))
+    text = written(writer, jobs(COLD, "the wing"))[0]
     template = model.template()
     whole = f"{template.prefix}the wing{template.suffix}"
     assert text.prompt_tokens == len(model.encode([whole], special=True)[0])
@@ -119,9 +126,17 @@ def test_special_tokens_of_a_query_are_text(model: CausalLM, writer: LocalWriter
     assert list(ids).count(int(end[0])) == list(writer._tokens(jobs(COLD, "a b")[0])).count(int(end[0]))
 
 
+def test_half_an_emoji_is_replaced(writer: LocalWriter, monkeypatch: pytest.MonkeyPatch) -> None:
+    def cut(*_: Any, **__: Any) -> list[Written]:
+        return [Written("wing \ud83d", 2)]
+
+    monkeypatch.setattr("irkit.models.lm.generation.write", cut)
+    assert texts(writer, jobs(COLD, "q")) == ["wing \ufffd"]
+
+
 def test_too_long_a_prompt_is_refused(writer: LocalWriter) -> None:
     with pytest.raises(ModelError, match="do not fit into the model's 4096 positions"):
-        list(writer.write(jobs(COLD, "wing " * 5000)))
+        written(writer, jobs(COLD, "wing " * 5000))
 
 
 def test_what_is_kept_is_not_written_again_and_loads_nothing(model: CausalLM, tmp_path: Path) -> None:

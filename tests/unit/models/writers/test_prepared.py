@@ -104,3 +104,8 @@ def test_missing_ones_are_named_and_counted() -> None:
     assert missing({"1": ["a"]}, ["1"], Path("t.tsv")) is None
     error = missing({"1": ["a"]}, [str(n) for n in range(10)], Path("t.tsv"))
     assert "'0', '2', '3', '4', '5' and 4 more" in str(error)
+
+
+def test_half_an_emoji_is_replaced(tmp_path: Path) -> None:
+    path = write(tmp_path, "t.jsonl", lines({"id": "1", "texts": ["wing \ud83d"]}))
+    assert read_texts(path, "id", None) == {"1": ["wing \ufffd"]}

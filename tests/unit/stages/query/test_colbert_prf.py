@@ -22,7 +22,8 @@ from irkit.pipeline.stage import Batch
 from irkit.stages.forms import TOLD
 from irkit.stages.multivector.clusters import clusters
 from irkit.stages.multivector.maxsim import MaxSim
-from irkit.stages.query.colbert_prf import ColbertPrf, _most_frequent, _spelling
+from irkit.stages.query import colbert_prf
+from irkit.stages.query.colbert_prf import ColbertPrf, _most_frequent, _spellings
 from irkit.stages.query.gate import Gate
 from irkit.testing import check_stage
 
@@ -138,9 +139,7 @@ def test_queries_without_documents_or_tokens_stay(
     expanded = expand(stage(tiny_encoder), context, given)
     added = expanded.columns["tokens"]
     assert not added[1].any()
-    assert expanded.columns[TOLD][1] == [
-        "colbert-prf: the query as it was, for its documents are not believed"
-    ]
+    assert expanded.columns[TOLD][1] == ["colbert-prf: the query as it was, for it has no documents"]
     assert added[0].any()
     assert added[2].any(axis=1).all()
 
@@ -189,10 +188,23 @@ def test_the_most_frequent_word_wins_and_the_nearest_of_equals() -> None:
 
 
 def test_words_are_shown_as_the_document_spells_them() -> None:
-    assert _spelling("The Café, again", word_id(b"caf\xc3\xa9")) == "café"
-    assert _spelling("The Café, again", word_id(b"cafe")) == "cafe"
-    assert _spelling("The Café, again", word_id(b",")) == ","
-    assert _spelling("The Café, again", word_id(b"tea")) == "?"
+    found = _spellings("The Café, again")
+    assert found[word_id(b"caf\xc3\xa9")] == "café"
+    assert found[word_id(b"cafe")] == "cafe"
+    assert found[word_id(b",")] == ","
+    assert word_id(b"tea") not in found
+
+
+def test_a_document_is_spelled_once_for_a_query(
+    tiny_encoder: Path, make_context: Callable[..., Context], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(colbert_prf, "_spellings", lambda text: read.append(text) or _spellings(text))
+    context = make_context(["cat dog moon five green stone river", *texts(3)])
+    given = Rankings.from_lists([[0]], [[1.0]])
+    expanded = expand(stage(tiny_encoder, neighbours="feedback"), context, given, Queries.of(["cat"]))
+    assert expanded.columns["tokens"][0].any(axis=1).sum() == 3
+    assert len(read) == 1
 
 
 @pytest.mark.parametrize("options", [{}, {"neighbours": "feedback"}])

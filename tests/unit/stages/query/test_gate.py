@@ -56,11 +56,26 @@ def test_a_list_too_short_to_judge_is_noted_unless_the_collection_has_no_more() 
     stage.believed(RANKINGS, many)  # type: ignore[arg-type]
 
     assert not few.notes
-    assert many.notes == {"gate": "looks at 100 documents, and was given 4 at most"}
+    assert many.notes == {"the gate's list": "looks at 100 documents, and was given 4 at most"}
 
 
 def test_no_documents_are_no_feedback() -> None:
     assert not Believing(fb_docs=0).believed(RANKINGS, context()).any()  # type: ignore[arg-type]
+
+
+def test_a_query_that_is_kept_is_told_why() -> None:
+    stage = Believing(gate=Gate(depth=3, least=0.9))
+    believed = stage.believed(RANKINGS, context())  # type: ignore[arg-type]
+    assert stage.kept("prf", RANKINGS, believed) == [
+        "",
+        "prf: the query as it was, for the gate does not believe its documents",
+        "prf: the query as it was, for it has no documents",
+        "prf: the query as it was, for the gate does not believe its documents",
+        "prf: the query as it was, for the gate does not believe its documents",
+    ]
+    none = Believing(fb_docs=0)
+    believed = none.believed(RANKINGS, context())  # type: ignore[arg-type]
+    assert none.kept("prf", RANKINGS, believed) == ["prf: the query as it was, for fb_docs is 0"] * 5
 
 
 @pytest.mark.parametrize("options", [{"depth": 0}, {"least": float("nan")}, {"least": 1.1}])

@@ -21,6 +21,7 @@ from irkit.pipeline.stage import Batch
 from irkit.stages.dense import Dense
 from irkit.stages.forms import TOLD, vectors_of, with_vectors
 from irkit.stages.query.hyde import Hyde, HydeState
+from irkit.stages.query.vectors import VectorSpace
 from irkit.store import Store
 from irkit.testing import check_stage
 
@@ -52,7 +53,7 @@ class Author:
 
 
 def state(author: Author, *, cosine: bool = False) -> HydeState:
-    return HydeState(Encoder(), author, cosine, "space")  # type: ignore[arg-type]
+    return HydeState(author, VectorSpace(Encoder(), cosine, "space"))  # type: ignore[arg-type]
 
 
 def test_the_mean_of_query_and_passages() -> None:

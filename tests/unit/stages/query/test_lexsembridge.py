@@ -155,7 +155,7 @@ def test_it_takes_texts_whatever_vector_they_have(
     tiny_encoder: Path, make_context: Callable[..., Context]
 ) -> None:
     context, stage = make_context(texts(5)), LexSemBridge(model=str(tiny_encoder))
-    space = stage.prepare(context).space
+    space = stage.prepare(context).space.key
     changed = modulate(stage, context, with_vectors(QUERIES, np.ones((4, 32), np.float32), space))
     np.testing.assert_array_equal(changed.columns["vector"], modulate(stage, context).columns["vector"])
 

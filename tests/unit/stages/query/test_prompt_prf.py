@@ -80,7 +80,8 @@ def test_features_of_the_first_documents_stand_behind_the_query(
         "none",
         f"q {{two}}\n\nKeywords of relevant passages:\n{zero}\n{two}",
     )
-    assert [bool(lines) for lines in found.columns[TOLD]] == [True, False, True]
+    assert found.columns[TOLD][0][0].startswith("prompt-prf: keywords of 2 documents: ")
+    assert found.columns[TOLD][1] == ["prompt-prf: the query as it was, for it has no documents"]
     assert len(served.requests) == 2, "once for each document, whatever the query"
     text = " ".join(collection.docs.text(0).split())
     assert {user(body) for body in served.requests} >= {f"{FEATURES['keywords']}\n\nPassage: {text}"}

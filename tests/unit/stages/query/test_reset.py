@@ -20,6 +20,15 @@ def test_the_query_is_what_it_was() -> None:
     assert terms_of(back, "porter") == [None, None]
 
 
+def test_terms_go_also_where_the_text_is_what_it_was() -> None:
+    changed = with_terms(Queries.of(["one"]), "porter", [{"ein": 1.0}])
+
+    back = make_stage("reset").run(Batch(changed), None)
+
+    assert isinstance(back, Queries)
+    assert terms_of(back, "porter") == [None]
+
+
 def test_a_query_that_nobody_changed_stays() -> None:
     back = make_stage("reset").run(Batch(Queries.of(["one"])), None)
 

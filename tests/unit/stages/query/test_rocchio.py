@@ -53,10 +53,8 @@ def test_formula(context: Context, fb_docs: int, fb_terms: int, negative: bool) 
         fb_terms=fb_terms,
         alpha=0.8,
         beta=0.6,
-        gamma=0.5,
         use_negative=negative,
-        bottom_fb_docs=4,
-        bottom_fb_terms=12,
+        **({"gamma": 0.5, "bottom_fb_docs": 4, "bottom_fb_terms": 12} if negative else {}),
     )
     found, _ = prf.expand(it, context, QUERIES, first)
     for query, weights, (docs, _) in zip(QUERIES, found, first, strict=True):
@@ -70,9 +68,9 @@ def test_formula(context: Context, fb_docs: int, fb_terms: int, negative: bool) 
 def test_negative_feedback_takes_away(context: Context) -> None:
     first = Rankings.from_lists([[0, 1]], [[2.0, 1.0]])
     terms = set(TEXTS[1].split()) - {prf.COMMON}
-    options = {"fb_docs": 1, "bottom_fb_docs": 1, "gamma": 9, "bottom_fb_terms": 50}
-    (found,), _ = prf.expand(stage(use_negative=True, **options), context, [TEXTS[1]], first)
-    (kept,), _ = prf.expand(stage(**options), context, [TEXTS[1]], first)
+    negative = {"use_negative": True, "bottom_fb_docs": 1, "gamma": 9, "bottom_fb_terms": 50}
+    (found,), _ = prf.expand(stage(fb_docs=1, **negative), context, [TEXTS[1]], first)
+    (kept,), _ = prf.expand(stage(fb_docs=1), context, [TEXTS[1]], first)
     assert found is not None
     assert kept is not None
     assert terms <= set(kept)

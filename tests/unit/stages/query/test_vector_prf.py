@@ -19,13 +19,14 @@ from tiny import WORDS
 from irkit.core.errors import ConfigError, ModelError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
+from irkit.exec.changes import changes, query_nodes
 from irkit.models import resolve
 from irkit.models.encoder import Encoder, unit
 from irkit.pipeline import registry
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch
 from irkit.stages.dense import Dense
-from irkit.stages.forms import TOLD, rewritten, vectors_of
+from irkit.stages.forms import TOLD, restored, vectors_of
 from irkit.stages.query.gate import Gate
 from irkit.stages.query.vector_prf import VectorPrf
 from irkit.testing import check_stage
@@ -126,7 +127,7 @@ def test_feedback_comes_from_any_ranking_and_only_as_much_as_there_is(
     told = [lines[-1] for lines in made.columns[TOLD]]
     cosine = asked[0] @ vectors(made)[0] / np.linalg.norm(vectors(made)[0])
     assert told[0] == f"vector-prf: 2 documents, cosine to the query {cosine:.2f}"
-    assert told[2] == "vector-prf: the query as it was, for its documents are not believed"
+    assert told[2] == "vector-prf: the query as it was, for it has no documents"
 
 
 UNCHANGED: list[dict[str, Any]] = [
@@ -167,7 +168,7 @@ def test_it_takes_up_the_vector_of_a_stage_before(tiny_encoder: Path, context: C
     np.testing.assert_allclose(vectors(twice), 0.5 * vectors(once) + 0.5 * top, atol=1e-6)
     assert len(twice.columns[TOLD][0]) == 2
     anew = expand(
-        stage, context, rewritten(once, QUERIES.text), first
+        stage, context, restored(once, QUERIES.text), first
     )  # a text that was replaced has no vector
     assert vectors(anew).tobytes() == vectors(once).tobytes()
 
@@ -223,7 +224,8 @@ def test_the_formulas_are_pyserinis(
     query, matrix = unit(rng.normal(size=(1, 8)))[0], unit(rng.normal(size=(20, 8)))
     codes = rng.permutation(20)[:docs].astype(np.int32)
     ranked = [pyserini.PrfDenseSearchResult(str(code), 0.0, matrix[code]) for code in codes]
-    rocchio = VectorPrf(method="rocchio", fb_docs=top, alpha=alpha, beta=beta, gamma=gamma, bottom=bottom)
+    away: dict[str, Any] = {"gamma": gamma, "bottom": bottom} if bottom else {}
+    rocchio = VectorPrf(method="rocchio", fb_docs=top, alpha=alpha, beta=beta, **away)
     theirs = pyserini.DenseVectorRocchioPrf(alpha, beta, gamma, top, bottom).get_prf_q_emb(query, ranked)
     np.testing.assert_allclose(rocchio.moved(query, matrix, codes), theirs, atol=2e-6)
     theirs = pyserini.DenseVectorAveragePrf().get_prf_q_emb(query, ranked[:top])
@@ -287,6 +289,18 @@ def test_a_model_without_a_separator_cannot_read_feedback(
     state.checkpoint._model.tokenizer.sep_token = None
     with pytest.raises(ModelError, match="no separator"):
         stage.run(Batch(QUERIES, (Rankings.from_lists([[1]] * 4, [[1.0]] * 4),)), state)
+
+
+def test_a_closed_gate_gives_no_vector_that_people_are_told_of(tiny_encoder: Path, context: Context) -> None:
+    model = str(tiny_encoder)
+    end = (Dense(model=model, k=10) >> VectorPrf(model=model) >> Dense(model=model, k=5)).graph()
+    (node,) = query_nodes(end)
+    given = Rankings.from_lists([[7, 3], [], [5], [9]], [[2.0, 1.0], [], [1.0], [1.0]])
+    made = expand(VectorPrf(model=model), context, QUERIES, given)
+    moved, kept, *_ = (steps[0] for steps in changes(QUERIES, {node: made}))
+    assert moved.forms == ("vector",)
+    assert (kept.forms, kept.changed) == ((), False)
+    assert kept.told == ("vector-prf: the query as it was, for it has no documents",)
 
 
 # -- as a stage -------------------------------------------------------------------------------------------------

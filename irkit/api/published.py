@@ -1,0 +1,47 @@
+"""What a run adds to its scores: named averages, and how they compare with published ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from irkit.api.workspace import Workspace
+from irkit.config.choice import macro_sets
+from irkit.config.experiment import Experiment
+from irkit.core.errors import ConfigError, Problem, nearest
+from irkit.data.published import Published, published
+from irkit.report.averages import average_scores
+from irkit.report.reference import compare_with_published
+from irkit.report.results import Results
+
+
+def published_for(experiment: Experiment, workspace: Workspace) -> Mapping[str, Published]:
+    """Return the published scores that the experiment names, before anything is computed.
+
+    Raises:
+        ConfigError: for names of which there are none.
+        DataError: for a file of published scores of the workspace that cannot be read.
+    """
+    if not experiment.reference:
+        return {}
+    known = published(workspace.root)
+    asked = dict.fromkeys(name for names in experiment.reference.values() for name in names)
+    missing = [
+        Problem(f"there are no published scores {name!r}", experiment.name, nearest(name, list(known)))
+        for name in asked
+        if name not in known
+    ]
+    if missing:
+        raise ConfigError(*missing)
+    return {name: known[name] for name in asked}
+
+
+def with_published(results: Results, experiment: Experiment, known: Mapping[str, Published]) -> Results:
+    """Return the results with the experiment's averages, and with the published scores that it wants beside them."""
+    averages = {
+        name: {member: list(parts) for member, parts in members.items()}
+        for name, members in experiment.averages.items()
+    }
+    averaged = results.model_copy(update={"averages": averages})
+    sets = macro_sets(experiment.collections)
+    beside = compare_with_published(averaged, experiment.reference, known, sets, experiment.tolerance)
+    return averaged.model_copy(update={"average_scores": average_scores(averaged), "reference": beside})
