@@ -29,7 +29,6 @@ from irkit.pipeline.registry import make_stage
 from irkit.pipeline.stage import Batch
 from irkit.store import Store
 
-K = 1000
 PEERS: dict[str, Callable[[Any], None]] = {
     "rm3": lambda searcher: searcher.set_rm3(10, 10, 0.5),
     "rocchio": lambda searcher: searcher.set_rocchio(),
@@ -46,11 +45,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     data = Path(os.environ.get("IRKIT_TEST_DATA", "../shared/data"))
     parser.add_argument("--collection", type=Path, nargs="+", default=[data / "scifact"], help="BEIR folders")
+    parser.add_argument("-k", type=int, default=1000, help="documents a query in the end")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--warm-up", type=int, default=3, help="turns before the first that counts")
     options = parser.parse_args()
-    print(f"{options.threads} threads, k={K}, {options.repeats} turns\n")
+    print(f"{options.threads} threads, k={options.k}, {options.repeats} turns\n")
     print("| collection | method | queries | irkit queries/s | pyserini | ratio | mean hits, both |")
     print("|---|---|---|---|---|---|---|")
     notes = []
@@ -65,7 +65,7 @@ def measure(folder: Path, scratch: Path, options: argparse.Namespace) -> str:
     collection = open_collection(LocalSpec(path=str(folder)), store, base=Path.cwd())
     docs, queries, key = collection.docs, collection.queries, collection.docs_fingerprint
     context = Context(collection, store, Runtime(threads=options.threads))
-    search, first = make_stage("bm25", k=K), make_stage("bm25", k=10)
+    search, first = make_stage("bm25", k=options.k), make_stage("bm25", k=10)
     state = search.prepare(context)
     seconds, vectors = timed(
         lambda: store.get(
@@ -96,7 +96,7 @@ def measure(folder: Path, scratch: Path, options: argparse.Namespace) -> str:
 
         def pyserini() -> Any:
             with using_java(where):
-                return peer.batch_search(texts, qids, K, options.threads)
+                return peer.batch_search(texts, qids, options.k, options.threads)
 
         with using_java(where):
             tell(peer)

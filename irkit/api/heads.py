@@ -15,7 +15,7 @@ from irkit.core.errors import ConfigError, DataError
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import CodeArray
 from irkit.data.collection import Collection
-from irkit.data.spec import LocalSpec
+from irkit.data.spec import split_of
 from irkit.models.lm.heads import Heads
 from irkit.models.resolve import resolve
 from irkit.pipeline.graph import Pipeline
@@ -24,9 +24,6 @@ from irkit.pipeline.stage import Stage
 from irkit.stages.rerank.head_selection import Criterion, Gains, Values, best, check_count, tied_at_cut
 from irkit.stages.rerank.head_values import JudgedList, Reading, head_values
 from irkit.stages.rerank.language import LanguageModelOptions
-
-SPLITS = ("train", "dev", "val", "validation", "test")
-"""Last parts of the ids of collections that name a split."""
 
 
 @dataclass(frozen=True)
@@ -202,14 +199,6 @@ def _shuffled(count: int, seed: int, query: str) -> NDArray[np.int64]:
     """Return the random order of a query's list, which other queries have no part in."""
     own = int(fingerprint([seed, query])[:16], 16)
     return np.random.Generator(np.random.PCG64(own)).permutation(count)
-
-
-def split_of(collection: CollectionSpec) -> str | None:
-    """Return the split that a collection's judgements are of; None where neither its id nor its files say one."""
-    if isinstance(collection, LocalSpec):
-        return collection.split if collection.path is not None else None
-    last = collection.partition("?split=")[2] or collection.partition("?")[0].rpartition("/")[2]
-    return last if last in SPLITS or "?split=" in collection else None
 
 
 def _record(

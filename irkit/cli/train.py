@@ -118,7 +118,7 @@ def make_task(
 
     The same collection, options and seed give the same task. What was made, and how, is in its task.json.
     """
-    from irkit.api.heads import split_of
+    from irkit.data.spec import split_of
     from irkit.data.task_files import write_task
     from irkit.data.tasks import TaskOptions, make_queries
 

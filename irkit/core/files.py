@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import IO, Any, TextIO, TypeVar
 from irkit.core.errors import ReportError
 
 _File = TypeVar("_File", bound=IO[Any])
+_numbers = itertools.count()
 
 
 @contextmanager
@@ -77,6 +80,60 @@ def _told(path: Path) -> Iterator[None]:
             message = f"the file cannot be written: {error.strerror or error}"
             hint = "choose a folder that you may write to"
         raise ReportError.of(message, where=str(path), hint=hint) from error
+
+
+@contextmanager
+def appearing(folder: Path, *, replace: bool = False) -> Iterator[Path]:
+    """Make a folder under another name, which becomes its own when the block ends well; its parents are made too.
+
+    What was written is on the disk before the folder is there. On an error, of the block's too, nothing of it is left.
+
+    Args:
+        folder: to be made.
+        replace: whether it takes the place of one that is there, which is moved aside first and removed last. A process that is
+            killed between these two renames leaves the old one beside it, in a hidden folder ending in ``.old``.
+
+    Yields:
+        the empty folder to write into.
+
+    Raises:
+        OSError: when the operating system refuses, or without ``replace`` something is there.
+    """
+    whole = folder.resolve() if replace else folder.absolute()
+    mark = f".{whole.name}.{os.getpid()}.{next(_numbers)}"
+    partial, old = whole.with_name(f"{mark}.partial"), whole.with_name(f"{mark}.old")
+    if not replace:
+        _require_none(whole)
+    shutil.rmtree(partial, ignore_errors=True)  # of a killed process that had our number
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        sync(partial)
+        if replace and whole.exists():
+            _exchange(whole, partial, old)
+        else:
+            _require_none(whole)  # for a rename would take an empty folder's place
+            partial.rename(whole)
+        sync_folder(whole.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _require_none(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+
+
+def _exchange(folder: Path, new: Path, old: Path) -> None:
+    """Put a finished folder in the place of another, which is moved to ``old``; on an error it is back."""
+    shutil.rmtree(old, ignore_errors=True)  # the folder is there, so this is not the last of it
+    folder.rename(old)
+    try:
+        new.rename(folder)
+    except BaseException:
+        old.rename(folder)
+        raise
 
 
 def sync(path: Path) -> None:

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from irkit.data.collection import EvalPolicy
 
+SPLITS = ("train", "dev", "val", "validation", "test")
+"""Last parts of the ids of collections that name a split."""
+
 
 class LocalSpec(BaseModel):
     """A collection from local files: a BEIR folder (``path``, ``split``), or three files (``docs``, ``queries``, ``qrels``)."""
@@ -47,3 +50,11 @@ class LocalSpec(BaseModel):
         if self.path is None and "split" in self.model_fields_set:
             raise ValueError("'split' belongs to 'path'; name the judgements with 'qrels'")
         return self
+
+
+def split_of(collection: str | LocalSpec) -> str | None:
+    """Return the split that a collection's judgements are of; None where neither its id nor its files say one."""
+    if isinstance(collection, LocalSpec):
+        return collection.split if collection.path is not None else None
+    last = collection.partition("?split=")[2] or collection.partition("?")[0].rpartition("/")[2]
+    return last if last in SPLITS or "?split=" in collection else None

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from irkit.core.errors import DataError
-from irkit.core.files import sync, sync_folder
+from irkit.core.files import appearing
 from irkit.data.collection import Collection
 from irkit.data.tasks import TaskOptions, TaskQueries, describe
 
@@ -41,7 +39,7 @@ def write_task(
             f"{split!r} cannot be the name of a file", where="split", hint="for example: train"
         )
     facts = _facts(collection, options, made, split)
-    with _appearing(folder) as partial:
+    with _told(folder), appearing(folder) as partial:
         (partial / "qrels").mkdir()
         docs = collection.docs
         with (partial / "corpus.jsonl").open("w", encoding="utf-8", newline="\n") as file:
@@ -88,27 +86,15 @@ def _line(value: dict[str, Any]) -> str:
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Make a folder under another name, which becomes its own when the block ends well.
-
-    Raises:
-        DataError: when it exists, or the operating system refuses.
-    """
+def _told(folder: Path) -> Iterator[None]:
+    """Refuse a folder that exists, and say what the operating system refuses."""
     if folder.exists():
         hint = "choose another folder, or remove this one first"
         raise DataError.of("there is something of this name already", where=str(folder), hint=hint)
-    whole = folder.absolute()
-    partial = whole.with_name(f".{whole.name}.{os.getpid()}.partial")
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        sync(partial)
-        partial.rename(whole)
-        sync_folder(whole.parent)
+        yield
     except OSError as error:
         message = f"the folder cannot be written: {error.strerror or error}"
         raise DataError.of(
             message, where=str(folder), hint="choose a folder that you may write to"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

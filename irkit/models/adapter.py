@@ -14,8 +14,6 @@ training as in search.
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -26,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
-from irkit.core.files import sync, sync_folder
+from irkit.core.files import appearing
 from irkit.core.fingerprint import file_sha256, fingerprint
 
 FORMAT = 1
@@ -164,13 +162,9 @@ class Adapter:
             hint = "choose a folder that is new or empty"
             message = "something else than an adapter is there"
             raise ModelError.of(message, where=str(folder), hint=hint)
-        partial = folder.with_name(f".{folder.name}.{os.getpid()}.partial")
         try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            partial.mkdir()
-            self._write(partial)
-            sync(partial)
-            _replace(folder, partial)
+            with appearing(folder, replace=True) as partial:
+                self._write(partial)
         except (OSError, SafetensorError) as error:  # safetensors has an error of its own for a full disk
             reason = error.strerror if isinstance(error, OSError) else None
             message, hint = (
@@ -178,8 +172,6 @@ class Adapter:
                 "choose a folder that you may write to",
             )
             raise ModelError.of(message, where=str(folder), hint=hint) from error
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
 
     def _write(self, folder: Path) -> None:
         from safetensors.numpy import save_file
@@ -237,22 +229,6 @@ class Adapter:
 
 def _is_adapter_or_empty(path: Path) -> bool:
     return path.is_dir() and ((path / DESCRIPTION).is_file() or not any(path.iterdir()))
-
-
-def _replace(folder: Path, new: Path) -> None:
-    """Put a finished folder in the place of another; on an error the other is back."""
-    old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-    there = folder.exists()
-    if there:
-        folder.rename(old)
-    try:
-        new.rename(folder)
-    except BaseException:
-        if there:
-            old.rename(folder)
-        raise
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
 
 
 def _description(folder: Path) -> dict[str, Any]:

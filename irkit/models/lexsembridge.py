@@ -43,7 +43,6 @@ saved folder, ``gate.save(folder, spec=gate_spec(...))``, for a gate belongs to 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +53,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from irkit.core.errors import ModelError
-from irkit.core.files import sync, write_atomically
+from irkit.core.files import appearing
 from irkit.models.lexsembridge_files import (
     CONFIG,
     WEIGHTS,
@@ -217,32 +216,36 @@ class Gate(nn.Module):  # type: ignore[misc]
     def save(
         self, folder: Path, *, spec: GateSpec | None = None, trained_on: Mapping[str, Any] | None = None
     ) -> None:
-        """Write ``gate.safetensors`` and, last, ``gate.json``.
+        """Write a folder of ``gate.safetensors`` and ``gate.json``: it appears whole, in place of a gate that was there before.
 
         Args:
-            folder: made where it is missing.
+            folder: new, empty, or a gate's; a training writes into its own folder with :meth:`write`.
             spec: what the gate is by now, where its model was trained too and saved as another one.
             trained_on: what to write down of the training.
 
         Raises:
-            OSError: when the weights cannot be written.
-            ReportError: when the file beside them cannot.
+            ModelError: when something else is there.
+            OSError: when the operating system refuses.
         """
+        if folder.exists() and not (
+            folder.is_dir() and {each.name for each in folder.iterdir()} <= {WEIGHTS, CONFIG}
+        ):
+            message, hint = "something else than a gate is there", "choose a folder that is new or empty"
+            raise ModelError.of(message, where=str(folder), hint=hint)
+        with appearing(folder, replace=True) as partial:
+            self.write(partial, spec=spec, trained_on=trained_on)
+
+    def write(
+        self, folder: Path, *, spec: GateSpec | None = None, trained_on: Mapping[str, Any] | None = None
+    ) -> None:
+        """Write the files of :meth:`save` into a folder that the caller makes whole, beside whatever else is in it."""
         from safetensors.torch import save_file
 
         said = spec or self.spec
         said = said if trained_on is None else replace(said, trained_on=trained_on)
-        folder.mkdir(parents=True, exist_ok=True)
-        file = folder / WEIGHTS
-        partial = folder / f".{WEIGHTS}.{os.getpid()}.partial"
         state = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        try:
-            save_file(state, partial, {"format": "pt"})
-            sync(partial)
-            partial.replace(file)
-        finally:
-            partial.unlink(missing_ok=True)
-        write_atomically(folder / CONFIG, spec_text(said, file))
+        save_file(state, folder / WEIGHTS, {"format": "pt"})
+        (folder / CONFIG).write_text(spec_text(said, folder / WEIGHTS), encoding="utf-8")
 
     @classmethod
     def load(cls, folder: Path) -> Gate:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.core.errors import ModelError
-from irkit.core.files import sync, sync_folder
+from irkit.core.files import appearing
 from irkit.core.fingerprint import file_sha256
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def save_checkpoint(
     """Write a checkpoint below ``folder``, whole or not at all, and remove those before it.
 
     Args:
-        folder: of the run's checkpoints.
+        folder: of the run's checkpoints, which no other training uses (:func:`irkit.train.fit.alone`).
         standing: where training stands.
         tensors: by the name of their file: the weights, the best weights, the optimizer's state.
         key: of what is being trained; another run does not take the checkpoint up.
@@ -63,22 +63,16 @@ def save_checkpoint(
 
     folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{_FOLDER}{standing.step:08d}"
-    partial = folder / f".{final.name}.partial"
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir()
-    for name, state in tensors.items():
-        save_file(
-            {k: v.detach().cpu().contiguous().clone() for k, v in state.items()},
-            partial / f"{name}.safetensors",
-        )
-    digests = {name: file_sha256(partial / f"{name}.safetensors") for name in tensors}
-    said = {"key": key, "digests": digests, "standing": asdict(standing)}
-    (partial / _STATE).write_text(json.dumps(said, allow_nan=True), encoding="utf-8")
-    sync(partial)
-    shutil.rmtree(final, ignore_errors=True)
-    partial.rename(final)
-    sync_folder(folder)
-    for other in folder.glob(f"{_FOLDER}*"):
+    with appearing(final, replace=True) as partial:
+        for name, state in tensors.items():
+            save_file(
+                {k: v.detach().cpu().contiguous().clone() for k, v in state.items()},
+                partial / f"{name}.safetensors",
+            )
+        digests = {name: file_sha256(partial / f"{name}.safetensors") for name in tensors}
+        said = {"key": key, "digests": digests, "standing": asdict(standing)}
+        (partial / _STATE).write_text(json.dumps(said, allow_nan=True), encoding="utf-8")
+    for other in [*folder.glob(f"{_FOLDER}*"), *folder.glob(f".{_FOLDER}*")]:  # hidden: a killed process's
         if other.name != final.name:
             shutil.rmtree(other, ignore_errors=True)
 

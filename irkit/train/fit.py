@@ -6,15 +6,17 @@ import json
 import shutil
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock, Timeout
+
 from irkit.config.yaml import Located
 from irkit.core.errors import ConfigError, ModelError
-from irkit.core.files import sync, sync_folder
+from irkit.core.files import appearing
 from irkit.pipeline.context import Progress, Runtime, Silent
 from irkit.train.card import CARD, REPORT, card, report
 from irkit.train.examples import Examples
@@ -72,8 +74,14 @@ def fit(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict[str,
         the reports, by variant; under "" where there is none.
 
     Raises:
-        IrkitError: for anything a user can mend.
+        IrkitError: for anything a user can mend; also when another training into the same folder is running.
     """
+    with alone(how):
+        return fit_here(recipe, examples, how)
+
+
+def fit_here(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict[str, Any]]:
+    """Do what :func:`fit` does, for a caller that is :func:`alone`."""
     from irkit.models.device import pick_device
 
     device = pick_device(how.runtime.device)
@@ -106,7 +114,7 @@ def _one(
     seconds = time.perf_counter() - began
     said = report(recipe, variant, examples, standing, facts, key, place.device, place.threads, seconds)
     path = _path(folder, place.base)
-    with _appearing(folder) as partial:
+    with _told(folder), appearing(folder) as partial:
         brief = {
             k: said[k] for k in ("recipe", "variant", "seed", "examples", "sources", "licence", "versions")
         }
@@ -139,21 +147,36 @@ def _path(folder: Path, base: Path) -> str:
 
 
 @contextmanager
-def _appearing(folder: Path) -> Iterator[Path]:
-    """Make a folder under another name, which becomes its own when the block ends well."""
-    whole = folder.absolute()
-    partial = whole.with_name(f".{whole.name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
+def alone(how: Fitting) -> Iterator[None]:
+    """Hold the lock of a training's folder, so that no two trainings write to it at once.
+
+    Raises:
+        ModelError: when another training is at it, or the folder cannot be written.
+    """
+    lock = FileLock(how.work.absolute().with_name(f"{how.work.name}.lock"), timeout=0)
+    with _told(how.output):
+        how.output.absolute().parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire()
+        except Timeout as error:
+            hint = "wait until it is over, or choose another folder with -o"
+            message = "another training into this folder is running"
+            raise ModelError.of(message, where=str(how.output), hint=hint) from error
     try:
-        partial.mkdir(parents=True)
-        yield partial
-        sync(partial)
-        partial.rename(whole)
-        sync_folder(whole.parent)
+        yield
+    finally:
+        with suppress(OSError):
+            Path(lock.lock_file).unlink()
+        lock.release()
+
+
+@contextmanager
+def _told(folder: Path) -> Iterator[None]:
+    """Say what the operating system refuses."""
+    try:
+        yield
     except OSError as error:
         message = f"the folder cannot be written: {error.strerror or error}"
         raise ModelError.of(
             message, where=str(folder), hint="choose a folder that you may write to"
         ) from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

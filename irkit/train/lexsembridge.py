@@ -269,7 +269,7 @@ class FrozenLearner(GateLearner):
 
     def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
         """Write the gate, as the stage ``lexsembridge`` takes it."""
-        self.gate.save(folder, trained_on=trained)  # type: ignore[union-attr]
+        self.gate.write(folder, trained_on=trained)  # type: ignore[union-attr]
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that use the gate."""
@@ -367,7 +367,7 @@ class UnfrozenLearner(GateLearner):
                 model=f"{name}/model",
                 fingerprint=folder_fingerprint(folder / "model"),
             )
-            self.gate.save(folder, spec=spec, trained_on=trained)
+            self.gate.write(folder, spec=spec, trained_on=trained)
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that use the encoder, and the gate where there is one."""

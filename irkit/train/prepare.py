@@ -8,13 +8,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from irkit.api.heads import split_of
 from irkit.api.workspace import Workspace
 from irkit.core.errors import DataError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
 from irkit.data.draws import Draws
+from irkit.data.spec import split_of
 from irkit.data.tasks import make_queries
 from irkit.train.examples import Example, Examples
 from irkit.train.recipe import DataSource, Negatives, Recipe

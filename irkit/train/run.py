@@ -15,7 +15,7 @@ from irkit.pipeline.registry import make_stage
 from irkit.stages.sentence_vectors import vectors_recipe
 from irkit.train.bi_encoder import BiEncoderOptions
 from irkit.train.examples import Examples
-from irkit.train.fit import Fitting, fit
+from irkit.train.fit import Fitting, alone, fit_here
 from irkit.train.learner import Stored
 from irkit.train.prepare import prepare
 from irkit.train.recipe import Recipe, load_recipe
@@ -60,8 +60,9 @@ def examples_for(recipe: Recipe, workspace: Workspace, work: Path) -> Examples:
 def run(recipe: Recipe, workspace: Workspace, output: Path) -> dict[str, dict[str, Any]]:
     """Prepare and fit; see :func:`irkit.train.fit.fit`."""
     how = fitting(workspace, output)
-    examples = examples_for(recipe, workspace, how.work)
-    return fit(recipe, examples, replace(how, stored=stored(recipe, examples, workspace)))
+    with alone(how):
+        examples = examples_for(recipe, workspace, how.work)
+        return fit_here(recipe, examples, replace(how, stored=stored(recipe, examples, workspace)))
 
 
 def stored(recipe: Recipe, examples: Examples, workspace: Workspace) -> Stored:

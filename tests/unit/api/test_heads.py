@@ -11,11 +11,11 @@ import pytest
 import toys
 from tiny_lm import open_tiny, tiny_lm
 
-from irkit.api.heads import Detection, candidates, detect_heads, judged_lists, split_of
+from irkit.api.heads import Detection, candidates, detect_heads, judged_lists
 from irkit.api.workspace import Workspace
 from irkit.core.errors import ConfigError, DataError, ModelError
 from irkit.data.collection import EvalPolicy
-from irkit.data.spec import LocalSpec
+from irkit.data.spec import LocalSpec, split_of
 from irkit.models.lm.heads import read_heads
 from irkit.pipeline.context import Context, Runtime
 from irkit.stages.rerank.head_selection import METHODS, Criterion

@@ -310,6 +310,10 @@ def test_a_saved_gate_gives_identical_vectors(
     assert sorted(each.name for each in (tmp_path / "gate").iterdir()) == [CONFIG, WEIGHTS]
     gate.save(tmp_path / "gate")  # over the old one
     assert read_spec(tmp_path / "gate").trained_on == {}
+    (tmp_path / "gate" / "mine").write_text("x")
+    with pytest.raises(ModelError, match="something else than a gate is there"):
+        gate.save(tmp_path / "gate")
+    assert (tmp_path / "gate" / "mine").is_file()
 
 
 def test_a_gate_can_move_to_the_model_that_was_trained_with_it(

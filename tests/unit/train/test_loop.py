@@ -18,7 +18,7 @@ from irkit.core.errors import ConfigError, IrkitError, ModelError
 from irkit.core.metric import parse_metric
 from irkit.pipeline.context import Runtime
 from irkit.train.examples import Example, Examples
-from irkit.train.fit import Fitting, fit
+from irkit.train.fit import Fitting, alone, fit
 from irkit.train.learner import ndcg
 from irkit.train.loop import batch_of, rate, total_steps
 from irkit.train.recipe import Recipe, Training
@@ -187,6 +187,28 @@ def test_what_is_finished_is_not_done_again(tiny_encoder: Path, tmp_path: Path) 
     (tmp_path / "full").mkdir()
     with pytest.raises(ConfigError, match="something else"):
         fit(recipe, examples, how(tmp_path / "full"))
+
+
+def test_two_trainings_into_one_folder_at_once_are_refused(tiny_encoder: Path, tmp_path: Path) -> None:
+    recipe, examples = adapter(tiny_encoder, training={"epochs": 1}), toy_examples()
+    with alone(how(tmp_path / "out")):
+        with pytest.raises(ModelError, match=r"another training into this folder is running(?s:.)*with -o"):
+            fit(recipe, examples, how(tmp_path / "out"))
+        assert not (tmp_path / "out").exists() and not (tmp_path / ".out.training").exists()
+        fit(recipe, examples, how(tmp_path / "other"))
+    fit(recipe, examples, how(tmp_path / "out"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["other", "out"]
+
+
+def test_what_a_killed_save_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
+    from irkit.train.checkpoint import Standing, load_checkpoint, save_checkpoint
+
+    (tmp_path / ".checkpoint-00000001.99.partial").mkdir()
+    save_checkpoint(tmp_path, Standing(2), {"weights": {"w": torch.ones(2)}}, "key")
+    save_checkpoint(tmp_path, Standing(2), {"weights": {"w": torch.zeros(2)}}, "key")
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002"]
+    found = load_checkpoint(tmp_path, "key")
+    assert found is not None and found[1]["weights"]["w"].tolist() == [0.0, 0.0]
 
 
 def test_variants_have_folders_of_their_own(tiny_encoder: Path, tmp_path: Path) -> None:
