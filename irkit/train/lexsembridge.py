@@ -7,6 +7,7 @@ goes without a gate, for the ablation; it needs an encoder that is trained. "Gat
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -190,9 +191,9 @@ class GateLearner(Contrastive):
             "gate_parameters": sum(each.numel() for each in self.gate.parameters()),
         }
 
+    @abstractmethod
     def inside(self, rows: Sequence[int]) -> tuple[dict[str, Any], Any, Any]:
         """Return the features, hidden states and pooled vectors of queries."""
-        raise NotImplementedError
 
 
 class FrozenLearner(GateLearner):
