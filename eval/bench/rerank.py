@@ -225,7 +225,7 @@ def kept_rows(bench: Bench, tokenizer: Any) -> None:
     """Measure ``blockrank`` over documents that are kept on the device."""
     stage = BlockRank(**OPTIONS, layer=20, layout="query-free", cache_gb=16)
     for queries in (1, 2, 8):
-        # a turn is so short that clocks and caches come to rest only after some hundred
+        # the first twenty turns of a process were seen to take half as long again
         work = bench.stage(stage, Docs(tokenizer, 100, 148), queries)
         seconds, memory = bench.time(work, 200 // queries, warm=3.0)
         name = f"blockrank, 100 x 160 kept, to layer 20, {queries} queries a call"
