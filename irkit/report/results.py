@@ -17,12 +17,14 @@ SCHEMA_VERSION: Final = 1
 RESULTS, PER_QUERY = "results.json", "per_query.json"
 
 
-class _Record(BaseModel):
+class Record(BaseModel):
+    """A part of a result: frozen, with no field that is not declared."""
+
     # JSON has no NaN: a value that is not defined is left out, and the report shows a dash and says so.
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Score(_Record):
+class Score(Record):
     """The mean of one metric over the judged queries of one collection."""
 
     collection: str
@@ -31,7 +33,7 @@ class Score(_Record):
     value: float
 
 
-class StageTime(_Record):
+class StageTime(Record):
     """What one node of the graph cost. A cached node shows what it cost when it was computed."""
 
     collection: str
@@ -56,7 +58,7 @@ class StageTime(_Record):
     """The fingerprint of the node: rows with the same one are one computation. None when not known."""
 
 
-class CollectionInfo(_Record):
+class CollectionInfo(Record):
     """What was evaluated on, and under which policy."""
 
     name: str
@@ -70,7 +72,7 @@ class CollectionInfo(_Record):
     """What was odd but usable: kind -> (how often, the first place)."""
 
 
-class Expectation(_Record):
+class Expectation(Record):
     """One entry of the experiment's ``expected``: off when it differs by more than ``tolerance``."""
 
     collection: str
@@ -82,7 +84,7 @@ class Expectation(_Record):
     status: Literal["match", "off"]
 
 
-class AverageScore(_Record):
+class AverageScore(Record):
     """A named average of one metric; ``members`` of the ``of`` that it is defined over were there."""
 
     average: str
@@ -93,7 +95,7 @@ class AverageScore(_Record):
     of: int
 
 
-class ReferenceScore(_Record):
+class ReferenceScore(Record):
     """A score beside a published one."""
 
     collection: str
@@ -111,7 +113,7 @@ class ReferenceScore(_Record):
     url: str
 
 
-class ExplainedDocument(_Record):
+class ExplainedDocument(Record):
     """What a stage saw in one document: its text in pieces, and what each piece contributes to the score."""
 
     docno: str
@@ -132,7 +134,7 @@ class ExplainedDocument(_Record):
         return self
 
 
-class ExplainedQuery(_Record):
+class ExplainedQuery(Record):
     """What a stage of a pipeline saw in the best documents of one query, best first."""
 
     pipeline: str
@@ -142,7 +144,7 @@ class ExplainedQuery(_Record):
     documents: list[ExplainedDocument]
 
 
-class ChangedTerm(_Record):
+class ChangedTerm(Record):
     """A weighted term of an expanded query."""
 
     term: str
@@ -151,7 +153,7 @@ class ChangedTerm(_Record):
     """Whether the collection's query has it. None when not known."""
 
 
-class ChangeStep(_Record):
+class ChangeStep(Record):
     """What one query stage of a pipeline did to one query."""
 
     stage: str
@@ -169,7 +171,7 @@ class ChangeStep(_Record):
     """What else it gave the query."""
 
 
-class ChangedQuery(_Record):
+class ChangedQuery(Record):
     """A query, and what the query stages of a pipeline made of it, one after the other."""
 
     pipeline: str
@@ -182,7 +184,7 @@ class ChangedQuery(_Record):
     """Of the metric, against the baseline. None where there is no baseline to compare with."""
 
 
-class PerQuery(_Record):
+class PerQuery(Record):
     """The values of every metric for each judged query, by pipeline and metric, aligned with ``qid``; and what was explained.
 
     ``changed`` holds the queries that won and lost most in each pipeline with query stages.
@@ -212,7 +214,7 @@ class PerQuery(_Record):
         return self
 
 
-class Provenance(_Record):
+class Provenance(Record):
     """What is needed to do it again."""
 
     command: str
@@ -227,7 +229,7 @@ class Provenance(_Record):
     """commit, branch, dirty; None outside a git repository or without git; error when git refused to say."""
 
 
-class Results(_Record):
+class Results(Record):
     """Everything that an experiment found out."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -275,7 +277,7 @@ class Results(_Record):
         raise KeyError((collection, pipeline, metric))
 
 
-class _PerQueryFile(_Record):
+class _PerQueryFile(Record):
     """What ``per_query.json`` holds: the values, and which run they belong to."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
@@ -319,7 +321,7 @@ def load_results(folder: Path) -> tuple[Results, list[PerQuery]]:
     return results, values.collections
 
 
-_Kind = TypeVar("_Kind", bound=_Record)
+_Kind = TypeVar("_Kind", bound=Record)
 _AGAIN = "run the experiment again: what is in the store is not computed again"
 
 
