@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from irkit.api.details import CollectionDetails, Source, Track, collection_details, write_details
 from irkit.api.run_files import ANY, RunFiles, choose_baseline, find_collections, name_runs
+from irkit.api.stored_details import rows_to_keep
+from irkit.config.report import ReportOptions
 from irkit.core.errors import ConfigError, DataError
 from irkit.core.fingerprint import file_sha256
 from irkit.core.metric import parse_metric
@@ -18,6 +21,7 @@ from irkit.evaluate.metrics import evaluate
 from irkit.evaluate.pooled import Judged, Pooled, Ties, pool
 from irkit.report.build import write_report
 from irkit.report.exports import write_exports
+from irkit.report.pairs import families
 from irkit.report.provenance import collect
 from irkit.report.results import CollectionInfo, PerQuery, Results, Score, save_results
 
@@ -25,6 +29,7 @@ METRICS = ("ndcg@10", "map", "recall@100", "mrr@10")
 """What is computed unless said otherwise."""
 
 _EXPERIMENT = "experiment.yaml"
+_KEPT = ReportOptions()
 
 
 def compare(
@@ -60,7 +65,8 @@ def compare(
         baseline: the name of the run that others are compared with; the first of several when None.
         policy: the rest of the protocol; see :class:`~irkit.data.collection.EvalPolicy`.
         ties: how equal scores are ordered: by ``docno``, as trec_eval does, or by the file's ``rank`` column.
-        output: the folder to write: ``results.json``, ``per_query.json``, ``report.html``, and the scores as Markdown, LaTeX, CSV.
+        output: the folder to write: ``results.json``, ``per_query.json``, ``details.json``, ``report.html``, and the scores as
+            Markdown, LaTeX, CSV.
         name: what the report is called; the name of the folder when None.
         command: what the user typed, for the provenance; ``sys.argv`` when None.
 
@@ -83,7 +89,7 @@ def compare(
         hint = "choose another folder"
         raise ConfigError.of("the folder holds the results of an experiment", where=str(folder), hint=hint)
     outcomes = [
-        _on_collection(files, wanted, policy or EvalPolicy(), ties)
+        _on_collection(files, wanted, policy or EvalPolicy(), ties, chosen)
         for files in find_collections(named, qrels, queries, exclude)
     ]
     for run, path in named.items():
@@ -103,9 +109,11 @@ def compare(
         seconds=time.perf_counter() - started,
     )
     per_query = [outcome.per_query for outcome in outcomes]
+    details = write_details(results, [outcome.details for outcome in outcomes], _KEPT.bytes, folder)
     save_results(results, per_query, folder)
-    write_exports(results, per_query, folder)
-    write_report(folder)
+    tested = families(results, per_query)
+    write_exports(results, per_query, folder, tested, details.funnels)
+    write_report(folder, (results, per_query), tested)
     return results, folder
 
 
@@ -114,11 +122,14 @@ class _Outcome:
     info: CollectionInfo
     scores: list[Score]
     per_query: PerQuery
+    details: CollectionDetails
     digests: dict[str, str]
     tags: dict[str, str]
 
 
-def _on_collection(files: RunFiles, metrics: Sequence[str], policy: EvalPolicy, ties: Ties) -> _Outcome:
+def _on_collection(
+    files: RunFiles, metrics: Sequence[str], policy: EvalPolicy, ties: Ties, baseline: str | None
+) -> _Outcome:
     judged = Judged.read(files.qrels, queries=files.queries, exclude=files.exclude, policy=policy, ties=ties)
     runs = {run: read_any_run(path) for run, path in files.runs.items()}
     pooled = pool(runs, judged)
@@ -134,6 +145,15 @@ def _on_collection(files: RunFiles, metrics: Sequence[str], policy: EvalPolicy, 
         )
         for run, rankings in pooled.rankings.items()
     }
+    per_query = PerQuery(
+        collection=files.name,
+        qid=list(pooled.queries.qid),
+        values={
+            run: {metric: of_run[metric].tolist() for metric in metrics} for run, of_run in values.items()
+        },
+        judged={run: of_run[holes].tolist() for run, of_run in values.items()},
+        judged_at=judged_at,
+    )
     return _Outcome(
         _info(files, judged, pooled),
         [
@@ -141,18 +161,33 @@ def _on_collection(files: RunFiles, metrics: Sequence[str], policy: EvalPolicy, 
             for run, of_run in values.items()
             for metric in metrics
         ],
-        PerQuery(
-            collection=files.name,
-            qid=list(pooled.queries.qid),
-            values={
-                run: {metric: of_run[metric].tolist() for metric in metrics} for run, of_run in values.items()
-            },
-            judged={run: of_run[holes].tolist() for run, of_run in values.items()},
-            judged_at=judged_at,
-        ),
+        per_query,
+        _details(files.name, judged, pooled, per_query, metrics[0], baseline),
         {run: file_sha256(path) for run, path in files.runs.items()},
         {run: read.tag for run, read in runs.items()},
     )
+
+
+def _details(
+    name: str, judged: Judged, pooled: Pooled, per_query: PerQuery, metric: str, baseline: str | None
+) -> CollectionDetails:
+    """Return where each run has the relevant documents: a run is a pipeline of one step, and documents have no texts."""
+    rows = range(len(pooled.queries))  # judged queries all
+    source = Source(
+        name=name,
+        queries=pooled.queries,
+        qrels=pooled.qrels,
+        level=judged.policy.relevance_level,
+        docs=pooled.docs,
+        texts=judged.texts,
+        has_texts=False,
+    )
+    tracks = {
+        run: Track([("run file", "run file")], [()], lambda rankings=rankings: [rankings])  # type: ignore[misc]
+        for run, rankings in pooled.rankings.items()
+    }
+    kept = rows_to_keep(per_query, pooled.queries, rows, metric, baseline, (), _KEPT.queries)
+    return collection_details(source, tracks, kept, per_query.judged_at or 10, _KEPT)
 
 
 def _info(files: RunFiles, judged: Judged, pooled: Pooled) -> CollectionInfo:
@@ -170,6 +205,8 @@ def _info(files: RunFiles, judged: Judged, pooled: Pooled) -> CollectionInfo:
         fingerprint=judged.fingerprint,
         policy=judged.protocol(),
         warnings=warnings,
+        qrels_fingerprint=judged.judgements,
+        with_documents=False,
     )
 
 

@@ -2,34 +2,33 @@
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from irkit.api.changed import changed_queries
-from irkit.api.chosen import chosen, stored
+from irkit.api.chosen import chosen, chosen_pipelines, restricted, stored, stored_pipelines
+from irkit.api.details import CollectionDetails, write_details
 from irkit.api.explained import explained_queries
 from irkit.api.metadata import run_metadata
 from irkit.api.published import published_for, with_published
+from irkit.api.stored_details import rows_to_keep, stored_details
 from irkit.api.workspace import Workspace
+from irkit.api.written_runs import drop_old_runs, write_run_file
 from irkit.config.experiment import Experiment
 from irkit.core.files import write_atomically
 from irkit.core.metric import parse_metric
-from irkit.data.collection import Collection
-from irkit.evaluate.runfile import write_run
+from irkit.data.judgements import collection_judgements
 from irkit.evaluate.stored import evaluate_stored
 from irkit.exec.executor import Executor, Trace, label_of
 from irkit.pipeline.graph import Node, pipelines_to_data
 from irkit.report.build import write_report
 from irkit.report.exports import write_exports
+from irkit.report.pairs import families
 from irkit.report.provenance import collect
 from irkit.report.results import (
     CollectionInfo,
@@ -49,6 +48,7 @@ def run(
     *,
     settings: Sequence[str] = (),
     only: Sequence[str] = (),
+    pipelines: Sequence[str] = (),
     command: Sequence[str] | None = None,
 ) -> tuple[Results, Path]:
     """Run an experiment and write its results.
@@ -59,12 +59,14 @@ def run(
         settings: ``a.b.c=value`` overrides of a YAML file.
         only: collections to run on, by name or by a part of it that no other has (``scifact``, ``cqadupstack``); all when
             empty. Of the others, those are shown too of which the store has everything.
+        pipelines: to run, by name; all when empty. Of the others, those are shown too of which the store has everything on the
+            collections that are run. Without the baseline there is none.
         command: what the user typed, for the provenance; ``sys.argv`` when None.
 
     Returns:
         The results and the folder they were written to, ``eval/runs/<name>/``: ``results.json``, ``per_query.json``,
-        ``experiment.yaml``, ``report.html``, ``scores.md``, ``scores.tex``, ``scores.csv``, ``per_query.parquet`` (``.csv``
-        without pyarrow) and ``runs/<collection>/<pipeline>.trec``.
+        ``details.json``, ``experiment.yaml``, ``report.html``, ``scores.md``, ``scores.tex``, ``scores.csv``,
+        ``per_query.parquet`` (``.csv`` without pyarrow) and ``runs/<collection>/<pipeline>.trec``.
 
     Raises:
         IrkitError: for anything a user can mend.
@@ -73,7 +75,11 @@ def run(
     if not isinstance(experiment, Experiment):
         experiment = workspace.load(experiment, settings)
     started = time.perf_counter()
-    asked, known = chosen(experiment, only), published_for(experiment, workspace)
+    asked, wanted, whole = chosen(experiment, only), chosen_pipelines(experiment, pipelines), experiment
+    rest = [name for name in whole.pipelines if name not in wanted]
+    kept_pipelines = stored_pipelines(whole, rest, asked, workspace)
+    experiment = restricted(whole, [*wanted, *kept_pipelines])
+    known = published_for(experiment, workspace)
     kept = stored(experiment, (name for name in experiment.collections if name not in asked), workspace)
     shown = [name for name in experiment.collections if name in asked or name in kept]
     folder = workspace.runs / experiment.name
@@ -94,16 +100,22 @@ def run(
         seconds=time.perf_counter() - started,
         left_out=[name for name in experiment.collections if name not in shown],
         kept=kept,
+        left_out_pipelines=[name for name in rest if name not in kept_pipelines],
+        kept_pipelines=kept_pipelines,
         statistics=experiment.statistics,
     )
     results = with_published(results, experiment, known)
     folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "experiment.yaml", experiment.to_yaml(full=True))
+    write_atomically(folder / "experiment.yaml", whole.to_yaml(full=True))
     per_query = [outcome.per_query for outcome in outcomes]
+    details = write_details(
+        results, [outcome.details for outcome in outcomes], experiment.report.bytes, folder
+    )
     save_results(results, per_query, folder)
-    write_exports(results, per_query, folder)
-    write_report(folder)
-    _drop_old_runs(folder, experiment)
+    tested = families(results, per_query)
+    write_exports(results, per_query, folder, tested, details.funnels)
+    write_report(folder, (results, per_query), tested)
+    drop_old_runs(folder, whole)
     return results, folder
 
 
@@ -113,6 +125,7 @@ class _Outcome:
     scores: list[Score]
     stages: list[StageTime]
     per_query: PerQuery
+    details: CollectionDetails
 
 
 def _on_collection(experiment: Experiment, name: str, workspace: Workspace, folder: Path) -> _Outcome:
@@ -133,7 +146,7 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
             list(dict.fromkeys([*experiment.metrics, f"judged@{judged_at}"])),
         )
         metadata = run_metadata(experiment, pipeline, collection, name)
-        _write_run(folder, name, pipeline, executor, node, collection, metadata)
+        write_run_file(folder, name, pipeline, executor, node, collection, metadata)
     judged = np.flatnonzero(collection.judged).tolist()
     info = CollectionInfo(
         name=name,
@@ -144,6 +157,7 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
         fingerprint=collection.fingerprint,
         policy=collection.policy.model_dump(mode="json"),
         warnings=dict(collection.warnings),
+        qrels_fingerprint=collection_judgements(collection),
     )
     first = experiment.metrics[0]
     of_first = {pipeline: by_metric[first] for pipeline, by_metric in values.items()}
@@ -170,7 +184,17 @@ def _on_collection(experiment: Experiment, name: str, workspace: Workspace, fold
         for p in ends
         for metric in experiment.metrics
     ]
-    return _Outcome(info, scores, _stage_times(name, ends, executor), per_query)
+    rows = rows_to_keep(
+        per_query,
+        collection.queries,
+        judged,
+        first,
+        experiment.baseline,
+        experiment.controls,
+        experiment.report.queries,
+    )
+    details = stored_details(name, ends, executor, rows, judged_at, experiment.report)
+    return _Outcome(info, scores, _stage_times(name, ends, executor), per_query, details)
 
 
 def _stage_times(collection: str, ends: Mapping[str, Node], executor: Executor) -> list[StageTime]:
@@ -210,7 +234,7 @@ def _expectations(experiment: Experiment, scores: Sequence[Score]) -> list[Expec
         for pipeline, metrics in pipelines.items():
             for metric, expected in metrics.items():
                 value = found.get((collection, pipeline, metric))
-                if value is None:  # a collection that --only left out
+                if value is None:  # --only left the collection out
                     continue
                 result.append(
                     Expectation(
@@ -224,49 +248,3 @@ def _expectations(experiment: Experiment, scores: Sequence[Score]) -> list[Expec
                     )
                 )
     return result
-
-
-def _write_run(
-    folder: Path,
-    name: str,
-    pipeline: str,
-    executor: Executor,
-    node: Node,
-    collection: Collection,
-    metadata: Mapping[str, Any] | None = None,
-) -> None:
-    path = _run_file(folder, name, pipeline)
-    recipe = executor.recipe(node)
-    marker = f"irkit-{recipe.base[:16]}-{recipe.part}-{collection.fingerprint[:16]}"
-    if path.is_file():
-        with path.open(encoding="utf-8") as file:
-            if any(marker in line for line in takewhile(lambda line: line.startswith("#"), file)):
-                return  # written by an earlier run, from the same rankings of the same queries
-    with suppress(OSError):  # write_run says what is wrong with the folder
-        path.parent.mkdir(parents=True, exist_ok=True)
-    write_run(
-        path,
-        executor.rankings(node),
-        collection,
-        tag=pipeline,
-        header={**(metadata or {}), "rankings": marker},
-    )
-
-
-def _run_file(folder: Path, collection: str, pipeline: str) -> Path:
-    """Return where a run file stands: one folder per collection, whatever slashes and dots its name has."""
-    safe = re.sub(r"^\.", "%2E", quote(collection, safe=" =,+"))
-    return folder / "runs" / safe / f"{pipeline}.trec"
-
-
-def _drop_old_runs(folder: Path, experiment: Experiment) -> None:
-    """Remove the run files of pipelines and collections that the experiment no longer has, and the folders they leave empty.
-
-    Those of collections that ``--only`` left out stay.
-    """
-    ours = {_run_file(folder, c, p) for c in experiment.collections for p in experiment.pipelines}
-    for path in list((folder / "runs").glob("*/*.trec")):
-        if path not in ours:
-            path.unlink(missing_ok=True)
-            with suppress(OSError):  # other files stand there
-                path.parent.rmdir()

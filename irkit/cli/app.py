@@ -6,21 +6,39 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from irkit.cli import INTERRUPTED, Interrupted, console, interrupted
 from irkit.cli.compare import compare
 from irkit.cli.heads import app as heads_app
+from irkit.cli.leaderboard import leaderboard
 from irkit.cli.limit import app as limit_app
+from irkit.cli.measure import measure
 from irkit.cli.models import app as models_app
-from irkit.cli.options import Device, Experiments, Pick, Root, Settings, StoreRoot, Threads, workspace
+from irkit.cli.options import (
+    Device,
+    Experiments,
+    Pick,
+    Pipelines,
+    Root,
+    Settings,
+    StoreRoot,
+    Threads,
+    workspace,
+)
 from irkit.cli.reference import app as reference_app
+from irkit.cli.report import report
 from irkit.cli.setup import doctor, init
 from irkit.cli.store import app as store_app
 from irkit.cli.train import is_recipe, make_task, train
 from irkit.core.errors import ConfigError, IrkitError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from irkit.report.results import Results
 
 app = typer.Typer(
     name="irkit",
@@ -64,6 +82,7 @@ def run(
             help="Collections to run on, separated by commas; a part of a name will do (scifact). All by default.",
         ),
     ] = None,
+    pipelines: Pipelines = None,
     check: Annotated[
         bool, typer.Option("--check", help="Exit with status 1 when a score differs from `expected`.")
     ] = False,
@@ -75,6 +94,7 @@ def run(
     """Run an experiment: compute what is missing, evaluate, and write the scores and the report to eval/runs/<name>/."""
     from irkit.api.run import run as run_experiment
     from irkit.report.reference import tally
+    from irkit.report.results import load_results
     from irkit.report.text import terminal_tables
 
     with console.progress() as bars:
@@ -83,9 +103,9 @@ def run(
         if check and not loaded.expected:
             raise _nothing_to_check(experiment)
         chosen = [name.strip() for name in only.split(",")] if only else []
-        results, folder = run_experiment(loaded, place, only=chosen)
+        results, folder = run_experiment(loaded, place, only=chosen, pipelines=pipelines or ())
     out = console.out()
-    for table in terminal_tables(results, out.width):
+    for table in terminal_tables(results, out.width, load_results(folder)[1]):
         out.print(table)
     for info in results.collections:
         for kind, (count, first) in info.warnings.items():
@@ -106,14 +126,27 @@ def run(
             where = f"{score.collection} / {score.pipeline} / {score.metric}"
             style = "red" if score.status == "off" else "yellow"
             out.print(f"{score.status}: {where}: {found}", style=style, markup=False)
-    if results.kept:
-        out.print(f"from the store, of earlier runs: {', '.join(results.kept)}", markup=False)
+    _tell_chosen(results, out)
     state = ", nothing had changed" if results.from_store else ""
     out.print(f"{results.seconds:.1f} s{state}; report: {_short(folder / 'report.html')}", markup=False)
     if check and not results.expected:
-        raise _nothing_to_check(f"--only {only}")
+        raise _nothing_to_check(
+            " ".join([f"--only {only}"] * bool(only) + [f"-p {name}" for name in pipelines or ()])
+        )
     if check and off:
         raise typer.Exit(1)
+
+
+def _tell_chosen(results: Results, out: Console) -> None:
+    """Print what `--only` and `--pipeline` left to the store, or out."""
+    told = (
+        ("from the store, of earlier runs", results.kept),
+        ("pipelines from the store", results.kept_pipelines),
+        ("pipelines not run", results.left_out_pipelines),
+    )
+    for what, names in told:
+        if names:
+            out.print(f"{what}: {', '.join(names)}", markup=False)
 
 
 def _nothing_to_check(where: object) -> ConfigError:
@@ -235,6 +268,9 @@ def search(
 
 
 app.command()(compare)
+app.command()(measure)
+app.command()(report)
+app.command()(leaderboard)
 app.command()(train)
 app.command("make-task")(make_task)
 app.command()(init)

@@ -75,6 +75,7 @@ def compare(
     """
     from irkit.api.compare import METRICS
     from irkit.api.compare import compare as compare_runs
+    from irkit.report.results import load_results
     from irkit.report.text import terminal_tables
 
     wanted = [name.strip() for name in metrics.split(",") if name.strip()] if metrics is not None else METRICS
@@ -90,7 +91,7 @@ def compare(
         output=output,
     )
     out = console.out()
-    for table in terminal_tables(results, out.width):
+    for table in terminal_tables(results, out.width, load_results(folder)[1]):
         out.print(table)
     for info in results.collections:
         for kind, (count, first) in info.warnings.items():

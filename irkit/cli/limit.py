@@ -1,4 +1,4 @@
-"""``irkit limit``: what vectors of a dimension can represent at all, found by optimising them."""
+"""``irkit limit``: what vectors of a dimension can represent at all, and what becomes of recall as a collection grows."""
 
 from __future__ import annotations
 
@@ -17,17 +17,12 @@ if TYPE_CHECKING:
     from irkit.theory.curve import Curve
 
 app = typer.Typer(
-    help="LIMIT, the theory: how many documents vectors of d dimensions can tell apart.",
+    help="LIMIT: how many documents vectors of d dimensions can tell apart, and recall as a collection grows.",
     no_args_is_help=True,
 )
 
 _LARGEST_DIM = 1 << 16
 _DIMS = re.compile(r"(\d{1,5})(?:\.\.(\d{1,5}))?")
-
-
-@app.callback()
-def _group() -> None:
-    """Keep ``curve`` a command of its own name."""
 
 
 @app.command()
@@ -88,10 +83,7 @@ def curve(
     wanted, models = read_dims(dims, "--dims"), read_dims(model_dims, "--model-dims")
     optimiser = Optimiser(rate=rate, temperature=temperature, iterations=iterations, patience=patience)
     settings = CurveSettings(pattern, k, share, starts, seed, largest, beyond, optimiser)
-    if output.exists() and not output.is_dir():
-        raise ConfigError.of(
-            "the output is no folder", where=f"--output {output}", hint="name a folder, new or old"
-        )
+    _refuse_file(output)
     check_device(device)
     if threads:
         use_threads(threads)
@@ -106,6 +98,51 @@ def curve(
             each=lambda so_far: write_curve(so_far, output),
         )
     _show(found, output)
+
+
+@app.command()
+def growth(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(
+            help="Folders of finished runs over irkit/limit-synthetic (eval/runs/limit).",
+            metavar="FOLDER...",
+            show_default=False,
+        ),
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The folder to write to.", show_default=False)
+    ],
+    metrics: Annotated[
+        str, typer.Option("--metrics", "-m", help="Separated by commas, a panel of the chart for each.")
+    ] = "recall@2,recall@10,recall@100",
+) -> None:
+    """Show each pipeline's recall, and what it costs, as a generated collection grows: nothing is run, finished runs are read.
+
+    Sizes may come from several runs; where two have the same, the later folder's counts.
+    Writes growth.md, growth.svg and growth.csv.
+    """
+    from rich.markdown import Markdown
+
+    from irkit.theory.growth import read_growth
+    from irkit.theory.growth_files import markdown, write_growth
+
+    _refuse_file(output)
+    wanted = list(dict.fromkeys(name.strip() for name in metrics.split(",") if name.strip()))
+    if not wanted:
+        raise ConfigError.of("no metric is named", where="--metrics", hint="for example recall@2,recall@100")
+    found = read_growth(runs, wanted)
+    write_growth(found, output)
+    out = console.out()
+    out.print(Markdown(markdown(found)))
+    out.print(f"written to {os.path.relpath(output)}: growth.md, growth.svg, growth.csv", markup=False)
+
+
+def _refuse_file(output: Path) -> None:
+    if output.exists() and not output.is_dir():
+        raise ConfigError.of(
+            "the output is no folder", where=f"--output {output}", hint="name a folder, new or old"
+        )
 
 
 def read_dims(text: str, option: str) -> list[int]:
@@ -131,10 +168,9 @@ def _show(found: Curve, folder: Path) -> None:
         column.justify = "right"
     own = found.own
     for p in found.points:
-        critical = "none" if p.critical is None else f"at least {p.critical}" if p.capped else str(p.critical)
         cubics = [f"{cubic(p.dim):.1f}" if cubic else "-" for cubic in (found.paper, own)]
         margin = "-" if p.margin is None else f"{p.margin:.1e}"
-        table.add_row(str(p.dim), critical, *cubics, margin, f"{p.seconds:.1f}")
+        table.add_row(str(p.dim), p.says(), *cubics, margin, f"{p.seconds:.1f}")
     out = console.out()
     out.print(table)
     for row in found.standing():

@@ -25,6 +25,10 @@ Pick = Annotated[
     str | None,
     typer.Option("--pipeline", "-p", help="One of the experiment's pipelines; the last by default."),
 ]
+Pipelines = Annotated[
+    list[str] | None,
+    typer.Option("--pipeline", "-p", help="Only this one of the experiment's pipelines. May be repeated."),
+]
 Root = Annotated[
     Path | None, typer.Option("--workspace", "-w", help="The workspace; the current folder by default.")
 ]

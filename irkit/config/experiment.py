@@ -21,6 +21,7 @@ from irkit.config.averages import (
 from irkit.config.control import controls, with_controls
 from irkit.config.expected import Expected, ExpectedReader, share
 from irkit.config.override import override
+from irkit.config.report import ReportOptions, read_report, report_to_data
 from irkit.config.statistics import Statistics, read_statistics, statistics_to_data
 from irkit.config.steps import read_pipeline, validation_problems
 from irkit.config.yaml import Located, dump_yaml, parse_yaml
@@ -41,6 +42,7 @@ KEYS = (
     "baseline",
     "reference",
     "statistics",
+    "report",
     "expected",
     "tolerance",
 )
@@ -70,6 +72,7 @@ class Experiment:
         averages: named means over collections, in place of the mean over all; a macro set counts once.
         reference: the published scores that each pipeline is compared with.
         statistics: how differences between pipelines are tested.
+        report: how much the report shows of single queries.
     """
 
     name: str
@@ -83,6 +86,7 @@ class Experiment:
     averages: Averages = field(default_factory=dict)
     reference: References = field(default_factory=dict)
     statistics: Statistics = field(default_factory=Statistics)
+    report: ReportOptions = field(default_factory=ReportOptions)
 
     @property
     def controls(self) -> dict[str, str]:
@@ -128,6 +132,8 @@ class Experiment:
             data["reference"] = references_to_data(self.reference)
         if self.statistics != Statistics():
             data["statistics"] = statistics_to_data(self.statistics)
+        if self.report != ReportOptions():
+            data["report"] = report_to_data(self.report)
         if self.expected:
             data["expected"] = {
                 c: {p: dict(m) for p, m in pipelines.items()} for c, pipelines in self.expected.items()
@@ -224,6 +230,7 @@ class _ExperimentReader:
         averages = read_averages(data.get("averages"), collections, self.fail)
         reference = read_references(data.get("reference"), names, self.base, self.fail)
         statistics = read_statistics(self.located, data.get("statistics"), self.problems)
+        report = read_report(self.located, data.get("report"), self.problems)
         if self.problems:
             raise ConfigError(*sorted(self.problems, key=_line))
         return Experiment(
@@ -238,6 +245,7 @@ class _ExperimentReader:
             averages,
             reference,
             statistics,
+            report,
         )
 
     def pipeline_names(self, good: Mapping[str, Pipeline]) -> list[str]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from irkit.config.averages import ALL
 from irkit.config.experiment import NAME
+from irkit.config.report import ReportOptions
 from irkit.config.statistics import Statistics
 from irkit.config.steps import OF
 from irkit.data.spec import LocalSpec
@@ -92,6 +93,7 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
         },
         "tolerance": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.0005},
         "statistics": _inline(Statistics.model_json_schema(), definitions),
+        "report": _inline(ReportOptions.model_json_schema(), definitions),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -7,7 +7,7 @@ corpus could tell stays unknown: whether a judged document exists.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
@@ -23,6 +23,7 @@ from irkit.data import formats
 from irkit.data.aligning import Gains, align, check_topics, read_judgements, read_topics
 from irkit.data.collection import EvalPolicy, Qrels, Warnings
 from irkit.data.exclusions import read_exclusions
+from irkit.data.judgements import judgements_fingerprint
 from irkit.data.source import Judgement, Oddities, Table, Topic
 from irkit.evaluate.anyrun import AnyRun
 from irkit.evaluate.runfile import decode_id
@@ -70,6 +71,7 @@ class Judged:
         policy: how to evaluate.
         ties: how equal scores are ordered.
         warnings: what was odd but usable.
+        texts: of the judged queries, where a file gives them.
     """
 
     table: Table[Judgement]
@@ -78,6 +80,7 @@ class Judged:
     policy: EvalPolicy
     ties: Ties
     warnings: Warnings
+    texts: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def read(
@@ -118,7 +121,8 @@ class Judged:
                 where=str(exclude),
                 hint="a line is: query-id <tab> document-id",
             )
-        return cls(table, kept, every, policy or EvalPolicy(), ties, odd.found)
+        texts = {qid: rows[qid].text for qid in kept if rows[qid].text}
+        return cls(table, kept, every, policy or EvalPolicy(), ties, odd.found, texts)
 
     @property
     def fingerprint(self) -> str:
@@ -133,6 +137,15 @@ class Judged:
                 "policy": self.policy.identity() | self._ties(),
             }
         )
+
+    @property
+    def judgements(self) -> str:
+        """The fingerprint of judgements and exclusions, as a collection with documents has it."""
+        gains = {
+            qid: {docno: gain for docno, (_, gain) in of_query.items()}
+            for qid, of_query in self.gains.items()
+        }
+        return judgements_fingerprint(gains, self.excluded, drop_self=self.policy.drop_self)
 
     def protocol(self) -> dict[str, Any]:
         """Return the policy as a report prints it."""
@@ -150,15 +163,20 @@ class Pooled:
         queries: the judged queries, with the codes that each excludes.
         qrels: their judgements.
         rankings: of each run; a query that a run lacks has no hit.
-        documents: how many documents the runs and judgements name.
+        docs: the documents that the runs and judgements name.
         warnings: what was odd but usable: kind -> (how often, the first place).
     """
 
     queries: Queries
     qrels: Qrels
     rankings: Mapping[str, Rankings]
-    documents: int
+    docs: Names
     warnings: Warnings
+
+    @property
+    def documents(self) -> int:
+        """How many documents the runs and judgements name."""
+        return len(self.docs)
 
 
 def pool(runs: Mapping[str, AnyRun], judged: Judged) -> Pooled:
@@ -184,7 +202,7 @@ def pool(runs: Mapping[str, AnyRun], judged: Judged) -> Pooled:
         name: _rankings(name, run, docs.codes(docnos[name]), rows, judged.ties, odd)
         for name, run in runs.items()
     }
-    return Pooled(queries, qrels, rankings, len(docs), odd.found)
+    return Pooled(queries, qrels, rankings, docs, odd.found)
 
 
 def _existing(path: Path) -> Path:

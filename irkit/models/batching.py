@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.models.device import is_out_of_memory
+from irkit.models.flops import counted
 from irkit.models.loading import positions
 
 Features: TypeAlias = dict[str, Any]
@@ -139,7 +140,7 @@ class Runner:
         try:
             under_way: deque[Future[list[Done]]] = deque()
             for batch in work:
-                under_way.append(pool.submit(batch))
+                under_way.append(pool.submit(counted(batch)))
                 if len(under_way) > self._threads:
                     yield under_way.popleft().result()
             while under_way:

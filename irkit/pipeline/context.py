@@ -52,10 +52,13 @@ class Runtime:
     Attributes:
         device: a torch device name, or None for the best there is.
         threads: CPU threads for libraries that take a number.
+        writes: whether language models write the texts that the store lacks. A measurement has none written, for it shall cost
+            nothing, and a second look would find them written; the tokens of those that it reads count as if they were written now.
     """
 
     device: str | None = None
     threads: int = field(default_factory=lambda: os.cpu_count() or 1)
+    writes: bool = True
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Stage(BaseModel, ABC):
         produces: ``rankings`` or ``queries``.
         takes: the forms of a query that it looks at (:mod:`irkit.stages.forms`); a query stage whose forms nobody takes is refused.
         cache_version: raise it when the code starts to give other results for the same options.
+        uncounted: what of its work torch does not see, and does not count among its floating-point operations; "" for nothing.
         chunk: how many queries are run before the results are committed to the store (what a killed run loses at most).
     """
 
@@ -72,6 +73,7 @@ class Stage(BaseModel, ABC):
     takes: ClassVar[tuple[str, ...]] = ("text",)
     cache_version: ClassVar[int] = 1
     chunk: ClassVar[int] = 4096
+    uncounted: ClassVar[str] = ""
 
     def meaning(self) -> dict[str, Any]:
         """Return the options that can change a result, as JSON values."""

@@ -6,93 +6,120 @@ import base64
 import hashlib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from itertools import groupby
 from pathlib import Path
 
 from irkit.config.yaml import dump_yaml
 from irkit.core.files import write_atomically
 from irkit.core.text import inert
 from irkit.report import format as fmt
-from irkit.report.changed import changed_tables
-from irkit.report.compare import CompareTable, compare_tables
-from irkit.report.explained import explained_tables
+from irkit.report.details import DetailsFile, load_details
+from irkit.report.efficiency import Efficiency, load_efficiency
+from irkit.report.page import page_of
+from irkit.report.pairs import Family, families
 from irkit.report.reference import tally
 from irkit.report.results import PerQuery, Results, load_results
 from irkit.report.scores import score_tables
-from irkit.report.times import said, stage_times
+from irkit.report.times import said
 
 REPORT = "report.html"
+SCRIPTS = (
+    "tables.js",
+    "core.js",
+    "charts.js",
+    "scores.js",
+    "leaderboard.js",
+    "plots.js",
+    "pareto.js",
+    "funnel.js",
+    "strip.js",
+    "query.js",
+    "explorer.js",
+    "pairs.js",
+    "costs.js",
+)
+"""In ``assets``: one script of the page, in this order."""
 
 
-def write_report(folder: Path) -> Path:
-    """Make ``report.html`` from the results in ``folder`` and return its path.
+def write_report(
+    folder: Path,
+    saved: tuple[Results, Sequence[PerQuery]] | None = None,
+    tested: Sequence[Family] | None = None,
+) -> Path:
+    """Make ``report.html`` from the results in ``folder``, with the details and the measurements beside them; return its path.
+
+    Args:
+        folder: of a run.
+        saved: what :func:`~irkit.report.results.load_results` would read there, if it is at hand already.
+        tested: the families of tests of these results, likewise: a large experiment takes seconds.
 
     Raises:
-        ReportError: when the results cannot be read or the folder cannot be written.
+        ReportError: when something there cannot be read, or the folder cannot be written.
     """
-    results, per_query = load_results(folder)
+    results, per_query = load_results(folder) if saved is None else saved
     path = folder / REPORT
-    write_atomically(path, render(results, per_query))
+    details, efficiency = load_details(folder, results), load_efficiency(folder)
+    write_atomically(path, render(results, per_query, details, efficiency, tested))
     return path
 
 
-def render(results: Results, per_query: Sequence[PerQuery]) -> str:
+def render(
+    results: Results,
+    per_query: Sequence[PerQuery],
+    details: DetailsFile | None = None,
+    efficiency: Efficiency | None = None,
+    tested: Sequence[Family] | None = None,
+) -> str:
     """Return the page. Every text of the results is escaped, and without control characters; only the page's own script and style
-    may run."""
+    may run.
+
+    ``tested`` are the families of tests of these results where they are at hand already: a large experiment takes seconds.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    page = Environment(
+    environment = Environment(
         loader=PackageLoader("irkit.report"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    page.filters |= {
+    environment.filters |= {
         "count": fmt.count,
         "delta": fmt.delta,
         "duration": fmt.duration,
-        "effect": fmt.effect,
-        "groupby_collection": _by_collection,
         "metric": fmt.metric,
-        "moment": _moment,
-        "p_value": fmt.p_value,
+        "moment": moment,
         "plural": fmt.plural,
         "said": said,
-        "size": fmt.size,
         "tally": tally,
     }
-    templates = Path(__file__).parent / "templates"
-    style = (templates / "style.css").read_text(encoding="utf-8")
-    script = (templates / "script.js").read_text(encoding="utf-8")
-    tables = score_tables(results)
-    times = stage_times(results)
-    rows = [row for table in times for pipeline in table.pipelines for row in pipeline.rows]
-    html = page.get_template("report.html").render(
+    here = Path(__file__).parent
+    style = (here / "templates" / "style.css").read_text(encoding="utf-8")
+    script = "\n".join((here / "assets" / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    page = page_of(
+        results,
+        per_query,
+        families(results, per_query) if tested is None else tested,
+        details.funnels if details else (),
+        details.details if details else (),
+        efficiency,
+    )
+    html = environment.get_template("report.html").render(
         results=results,
         # The means first: they are what a reader of many collections looks for.
-        tables=sorted(tables, key=lambda table: not table.members),
-        times=times,
-        opens_nothing=any(not row.time.artifact_bytes for row in rows),
-        unknown_count=any(row.per_query is None for row in rows),
-        comparisons=compare_tables(results, per_query),
-        changed=changed_tables(per_query),
-        explained=explained_tables(per_query),
+        tables=sorted(score_tables(results), key=lambda table: not table.members),
         off=sum(item.status == "off" for item in results.expected),
         yaml=dump_yaml({"pipelines": results.pipelines}),
         style=Markup(style),  # noqa: S704 - the package's own files
         script=Markup(script),  # noqa: S704
-        hashes={"style": _csp_hash(style), "script": _csp_hash(script)},
+        hashes={"style": csp_hash(style), "script": csp_hash(script)},
+        islands=list(page.islands()),
     )
     return inert(html)
 
 
-def _by_collection(tables: Sequence[CompareTable]) -> list[list[CompareTable]]:
-    return [list(group) for _, group in groupby(tables, key=lambda table: table.collection)]
-
-
-def _moment(iso: str) -> str:
+def moment(iso: str) -> str:
     """Return a time as a person writes it, in UTC; a text that is no time stays as it is."""
     try:
         when = datetime.fromisoformat(iso)
@@ -104,6 +131,6 @@ def _moment(iso: str) -> str:
     return f"{when.day} {when:%B %Y, %H:%M} UTC"
 
 
-def _csp_hash(text: str) -> str:
+def csp_hash(text: str) -> str:
     """Return the source expression with which a Content-Security-Policy admits exactly this text."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

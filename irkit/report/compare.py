@@ -5,33 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from irkit.report.pairs import Family, Pair, families
 from irkit.report.results import PerQuery, Results
-
-BINS = 12
-"""Of a histogram, on each side of zero."""
-
-
-@dataclass(frozen=True)
-class Histogram:
-    """How the differences are distributed, without the ties.
-
-    Attributes:
-        limit: the bins span -limit to +limit, the same for all pipelines of a table.
-        losses: counts from -limit up to zero, ``BINS`` of them.
-        wins: counts from zero up to +limit.
-    """
-
-    limit: float
-    losses: tuple[int, ...]
-    wins: tuple[int, ...]
-
-    @property
-    def top(self) -> int:
-        """The highest count."""
-        return max(*self.losses, *self.wins)
 
 
 @dataclass(frozen=True)
@@ -51,7 +26,6 @@ class Comparison:
     ties: int
     losses: int
     mean: float
-    histogram: Histogram
     effect: float | None
     interval: tuple[float, float] | None
     p_value: float | None
@@ -99,14 +73,13 @@ def compare_tables(
         pairs = [pair for pair in family.pairs if pair.other == results.baseline]
         if not pairs:
             continue
-        limit = max(float(np.abs(pair.deltas).max()) for pair in pairs)
         tables.append(
             CompareTable(
                 family.collection,
                 family.metric,
                 results.baseline,
                 family.queries,
-                tuple(_compare(pair, limit, family.judged.get(pair.ours)) for pair in pairs),
+                tuple(_compare(pair, family.judged.get(pair.ours)) for pair in pairs),
                 family.absent,
                 family.how,
                 family.statistics.alpha,
@@ -118,23 +91,13 @@ def compare_tables(
     return tables
 
 
-def _compare(pair: Pair, limit: float, judged: float | None) -> Comparison:
-    wins, losses = [0] * BINS, [0] * BINS
-    for value in pair.deltas.tolist():
-        if not value:
-            continue
-        place = min(int(abs(value) / limit * BINS), BINS - 1)
-        if value > 0:
-            wins[place] += 1
-        else:
-            losses[BINS - 1 - place] += 1
+def _compare(pair: Pair, judged: float | None) -> Comparison:
     return Comparison(
         pair.ours,
         wins=pair.wins,
         ties=pair.ties,
         losses=pair.losses,
         mean=pair.mean,
-        histogram=Histogram(limit, tuple(losses), tuple(wins)),
         effect=pair.effect,
         interval=pair.interval,
         p_value=pair.p_value,

@@ -43,10 +43,10 @@ def duration(seconds: float) -> str:
         hours, minutes = divmod(round(seconds / 60), 60)
         return f"{hours:,} h {minutes:02d} min"
     if seconds >= 0.9995:
-        return f"{_three(seconds)} s"
+        return f"{three(seconds)} s"
     if seconds >= 0.0009995:
-        return f"{_three(seconds * 1000)} ms"
-    return f"{_three(seconds * 1e6)} µs" if seconds > 0 else "0 s"
+        return f"{three(seconds * 1000)} ms"
+    return f"{three(seconds * 1e6)} µs" if seconds > 0 else "0 s"
 
 
 def size(count: int) -> str:
@@ -54,7 +54,7 @@ def size(count: int) -> str:
     value, units = float(count), ["B", "kB", "MB", "GB", "TB"]
     while value >= 999.5 and len(units) > 1:
         value, _ = value / 1000, units.pop(0)
-    return f"{count} B" if units[0] == "B" else f"{_three(value)} {units[0]}"
+    return f"{count} B" if units[0] == "B" else f"{three(value)} {units[0]}"
 
 
 def count(value: int) -> str:
@@ -75,7 +75,7 @@ def plain(text: str) -> str:
     )
 
 
-def _three(value: float) -> str:
+def three(value: float) -> str:
     """Return ``value`` with three significant digits and no exponent; whole numbers keep all theirs."""
     digits = 2 - math.floor(math.log10(value)) if value else 0
     rounded = round(value, digits)

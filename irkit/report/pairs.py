@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,9 @@ from irkit.report.results import PerQuery, Results
 
 TIE = 1e-9
 """Values this near are equal: the sums of floats in a metric may differ in their last digits."""
+
+_NUMBERS = 1 << 24
+"""Means of draws that are kept at once, where one metric has no more."""
 
 _FloatArray = NDArray[np.float64]
 _P = float | None
@@ -116,29 +119,32 @@ def families(results: Results, per_query: Sequence[PerQuery]) -> list[Family]:
     found = []
     for values in per_query:
         known = list(dict.fromkeys([*results.pipelines, *values.values]))
-        for metric in results.metrics:
-            columns = {
+        tables = {
+            metric: {
                 name: np.asarray(values.values[name][metric])
                 for name in known
                 if values.values.get(name, {}).get(metric)
             }
-            pairs = _pairs(columns, results)
-            if pairs:
-                absent = tuple(name for name in known if name not in columns)
-                judged = {name: float(np.mean(each)) for name, each in values.judged.items() if each}
-                found.append(
-                    Family(
-                        values.collection,
-                        metric,
-                        len(values.qid),
-                        tuple(columns),
-                        absent,
-                        _test(columns, pairs, results.statistics),
-                        results.statistics,
-                        judged,
-                        values.judged_at,
-                    )
+            for metric in results.metrics
+        }
+        pairs = {metric: _pairs(columns, results) for metric, columns in tables.items()}
+        asked = {metric: columns for metric, columns in tables.items() if pairs[metric]}
+        judged = {name: float(np.mean(each)) for name, each in values.judged.items() if each}
+        for metric, means in _means(asked, results.statistics):
+            columns = tables[metric]
+            found.append(
+                Family(
+                    values.collection,
+                    metric,
+                    len(values.qid),
+                    tuple(columns),
+                    tuple(name for name in known if name not in columns),
+                    _test(columns, pairs[metric], means, results.statistics),
+                    results.statistics,
+                    judged,
+                    values.judged_at,
                 )
+            )
     return found
 
 
@@ -182,13 +188,37 @@ def _pairs(columns: dict[str, _FloatArray], results: Results) -> list[tuple[str,
     return [(ours, other) for j, ours in enumerate(order) for other in order[:j]]
 
 
+def _means(
+    tables: dict[str, dict[str, _FloatArray]], statistics: Statistics
+) -> Iterator[tuple[str, _FloatArray]]:
+    """Yield for each metric the means of its pipelines in every draw of the bootstrap, ``float64[draws, pipelines]``.
+
+    The draws are of queries, and with one seed the same for all metrics: drawing takes longest, so it is done once for as many
+    metrics as memory allows.
+    """
+    most = max(1, _NUMBERS // statistics.resamples)
+    waiting = list(tables)
+    while waiting:
+        now, width = waiting[:1], len(tables[waiting[0]])
+        while len(now) < len(waiting) and width + len(tables[waiting[len(now)]]) <= most:
+            width += len(tables[waiting[len(now)]])
+            now.append(waiting[len(now)])
+        waiting = waiting[len(now) :]
+        stacked = np.stack([each for metric in now for each in tables[metric].values()], axis=1)
+        means = bootstrap_means(stacked, statistics.resamples, statistics.seed)
+        ends = np.cumsum([len(tables[metric]) for metric in now])
+        yield from zip(now, np.split(means, ends[:-1], axis=1), strict=True)
+
+
 def _test(
-    columns: dict[str, _FloatArray], pairs: list[tuple[str, str]], statistics: Statistics
+    columns: dict[str, _FloatArray],
+    pairs: list[tuple[str, str]],
+    means: _FloatArray,
+    statistics: Statistics,
 ) -> tuple[Pair, ...]:
     deltas = [differences(columns[ours], columns[other]) for ours, other in pairs]
     table = np.stack(deltas, axis=1)
     place = {name: number for number, name in enumerate(columns)}
-    means = bootstrap_means(np.stack(list(columns.values()), axis=1), statistics.resamples, statistics.seed)
     gaps = means[:, [place[ours] for ours, _ in pairs]] - means[:, [place[other] for _, other in pairs]]
     found = intervals(gaps, statistics.level)
     p_values = _corrected(_p_values(columns, pairs, deltas, table, statistics), statistics)

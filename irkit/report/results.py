@@ -67,9 +67,14 @@ class CollectionInfo(Record):
     judged_queries: int
     judgements: int
     fingerprint: str
+    """Of documents, queries, judgements and policy; of judgements and policy alone where documents are not known."""
     policy: dict[str, Any]
     warnings: dict[str, tuple[int, str]] = Field(default_factory=dict)
     """What was odd but usable: kind -> (how often, the first place)."""
+    qrels_fingerprint: str | None = None
+    """Of the judgements alone, the same with and without documents. None in older files."""
+    with_documents: bool = True
+    """False where run files were evaluated: then ``documents`` are those that runs and judgements name."""
 
 
 class Expectation(Record):
@@ -254,6 +259,10 @@ class Results(Record):
     """How differences between pipelines are tested; files from before it was written tested so by default."""
     kept: list[str] = Field(default_factory=list)
     """Those that ``--only`` did not name and that are here all the same: the store had everything of them."""
+    left_out_pipelines: list[str] = Field(default_factory=list)
+    """The experiment's pipelines that this run, by ``--pipeline``, did not run, and that ``pipelines`` does not have."""
+    kept_pipelines: list[str] = Field(default_factory=list)
+    """Those that ``--pipeline`` did not name and that are here all the same: the store had everything of them."""
     averages: dict[str, dict[str, list[str]]] = Field(default_factory=dict)
     """The experiment's named averages: name -> member -> the collections whose mean the member is."""
     average_scores: list[AverageScore] = Field(default_factory=list)
@@ -311,21 +320,35 @@ def load_results(folder: Path) -> tuple[Results, list[PerQuery]]:
         ReportError: when a file is missing, damaged, of another version of the format, or of another run
             than its sibling.
     """
-    results = _read(folder / RESULTS, Results)
-    values = _read(folder / PER_QUERY, _PerQueryFile)
+    results = read_results(folder / RESULTS)
+    values = read_record(folder / PER_QUERY, _PerQueryFile)
     ours = (results.experiment, results.provenance.created)
     if (values.experiment, values.created) != ours:
         theirs = f"{values.experiment}, {values.created}"
         message = f"it belongs to another run ({theirs}) than {RESULTS} ({', '.join(ours)})"
-        raise ReportError.of(message, where=str(folder / PER_QUERY), hint=_AGAIN)
+        raise ReportError.of(message, where=str(folder / PER_QUERY), hint=AGAIN)
     return results, values.collections
 
 
+def read_results(path: Path) -> Results:
+    """Read a file ``results.json`` alone, without the values per query.
+
+    Raises:
+        ReportError: when it is missing, damaged, or of another version of the format.
+    """
+    return read_record(path, Results)
+
+
 _Kind = TypeVar("_Kind", bound=Record)
-_AGAIN = "run the experiment again: what is in the store is not computed again"
+AGAIN = "run the experiment again: what is in the store is not computed again"
 
 
-def _read(path: Path, kind: type[_Kind]) -> _Kind:
+def read_record(path: Path, kind: type[_Kind]) -> _Kind:
+    """Read a JSON file of a run's folder.
+
+    Raises:
+        ReportError: when it is missing, damaged, or of another version of the format.
+    """
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -336,13 +359,13 @@ def _read(path: Path, kind: type[_Kind]) -> _Kind:
         raise ReportError.of(message, where=str(path), hint="check the folder and its permissions") from error
     except json.JSONDecodeError as error:
         message = f"the file is damaged: {error.msg}"
-        raise ReportError.of(message, where=f"{path}:{error.lineno}", hint=_AGAIN) from error
+        raise ReportError.of(message, where=f"{path}:{error.lineno}", hint=AGAIN) from error
     except ValueError as error:
-        raise ReportError.of(f"the file is damaged: {error}", where=str(path), hint=_AGAIN) from error
+        raise ReportError.of(f"the file is damaged: {error}", where=str(path), hint=AGAIN) from error
     version = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(version, int) and version != SCHEMA_VERSION:
         message = f"the file has version {version} of the format; this irkit reads version {SCHEMA_VERSION}"
-        hint = "update irkit" if version > SCHEMA_VERSION else _AGAIN
+        hint = "update irkit" if version > SCHEMA_VERSION else AGAIN
         raise ReportError.of(message, where=str(path), hint=hint)
     try:
         return kind.model_validate(data)
@@ -350,4 +373,4 @@ def _read(path: Path, kind: type[_Kind]) -> _Kind:
         first = error.errors(include_url=False)[0]
         place = ".".join(map(str, first["loc"])) or "the top level"
         message = f"the file is damaged: {place}: {first['msg']} ({error.error_count()} such problems)"
-        raise ReportError.of(message, where=str(path), hint=_AGAIN) from error
+        raise ReportError.of(message, where=str(path), hint=AGAIN) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from irkit.report import format as fmt
 from irkit.report.averages import Values, mean_of, named_averages, values_of
-from irkit.report.results import Expectation, Results
+from irkit.report.results import CollectionInfo, Expectation, Results
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def score_tables(results: Results) -> list[ScoreTable]:
     values = {name: values_of(results, name) for name in layout.collections}
     expected = {(e.collection, e.pipeline, e.metric): e for e in results.expected}
     tables = [layout.table(name, (), values[name], expected) for name in layout.collections]
-    sets = _macro_sets(results)
+    sets = macro_sets(results.collections)
     grouped = {member for members in sets.values() for member in members}
     for name, members in sets.items():
         values[name] = mean_of([values[member] for member in members])
@@ -140,9 +140,10 @@ def _union(first: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys([*first, *more]))
 
 
-def _macro_sets(results: Results) -> dict[str, tuple[str, ...]]:
+def macro_sets(collections: Iterable[CollectionInfo]) -> dict[str, tuple[str, ...]]:
+    """Return the sets of which there are several collections, and these: each set counts as one in a mean over collections."""
     sets: dict[str, list[str]] = {}
-    for collection in results.collections:
+    for collection in collections:
         if isinstance(macro := collection.policy.get("macro"), str):
             sets.setdefault(macro, []).append(collection.name)
     return {name: tuple(members) for name, members in sets.items() if len(members) > 1}

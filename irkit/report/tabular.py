@@ -59,7 +59,7 @@ def scores_csv(
     chosen = families(results, per_query) if tested is None else tested
     by_place = {(family.collection, family.metric): family for family in chosen}
     rows = (row for table in score_tables(results) for row in _score_rows(table, by_place))
-    return _csv(SCORE_COLUMNS, rows)
+    return csv_text(SCORE_COLUMNS, rows)
 
 
 def write_scores(
@@ -96,7 +96,7 @@ def write_per_query(results: Results, folder: Path, per_query: Sequence[PerQuery
 def per_query_csv(results: Results, per_query: Sequence[PerQuery]) -> str:
     """Return the values per query as CSV: ``collection``, ``pipeline``, ``qid``, the metrics, and ``judged@k`` where known."""
     columns = _per_query_columns(results, per_query)
-    return _csv(columns, zip(*columns.values(), strict=True))
+    return csv_text(columns, zip(*columns.values(), strict=True))
 
 
 def guarded(text: str) -> str:
@@ -160,7 +160,9 @@ def _per_query_columns(results: Results, per_query: Sequence[PerQuery]) -> dict[
     return columns
 
 
-def _csv(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+def csv_text(columns: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a header and rows as CSV, texts guarded."""
+    """Return a table as CSV, as above."""
     text = StringIO()
     writer = csv.writer(text, lineterminator="\r\n")
     writer.writerow(map(_written, columns))

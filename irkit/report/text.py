@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from irkit.core.files import write_atomically
 from irkit.report import format as fmt
 from irkit.report.compare import CompareTable, Comparison, compare_tables
+from irkit.report.details import Funnel
+from irkit.report.lost import lost_rows
 from irkit.report.pairs import Family, Pair, families
 from irkit.report.reference import reference_markdown
 from irkit.report.results import PerQuery, Results
 from irkit.report.scores import Cell, Row, ScoreTable, score_tables
+from irkit.report.tested import Column, column_of, first_families
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -20,21 +23,37 @@ if TYPE_CHECKING:
 MARKDOWN = "scores.md"
 _CELL = 20
 """The width of a column with differences."""
+_NARROW = 12
+"""Of one without."""
 _MARKS = {"match": "✓", "off": "✗"}
 
 
-def terminal_tables(results: Results, width: int = 80) -> list[Table]:
+def terminal_tables(results: Results, width: int = 80, per_query: Sequence[PerQuery] = ()) -> list[Table]:
     """Return one rich table per collection and mean. Names are printed as they are: markup is inert.
 
-    Where ``width`` characters do not hold the differences to the baseline, they are left out: the report has them.
+    With ``per_query`` a collection's table has a column of what the experiment's tests say of the first metric. Where ``width``
+    characters do not hold the differences to the baseline, or this column, they are left out: the report has them.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
     tables = []
+    tested = first_families(results, per_query)
     for scores in score_tables(results):
-        legend = " · ".join(_legend(scores, best="*: best"))
+        longest = max((len(fmt.plain(row.pipeline) + _role(row)) for row in scores.rows), default=0)
+        cells = [cell for row in scores.rows for cell in row.cells]
+        needed = longest + 3 + len(scores.metrics) * _CELL
+        with_delta = needed <= width and any(cell.delta is not None for cell in cells)
+        with_mark = any(cell.expectation for cell in cells)
+        column = None if scores.members else _tests(scores, tested.get(scores.name))
+        if column is not None:
+            narrow = longest + 3 + len(scores.metrics) * _NARROW
+            room = width - (needed if with_delta else narrow)
+            if column.width + 2 + 3 * bool(column.letters) > room:
+                column = None
+        told = [column.legend] if column is not None else []
+        legend = " · ".join([*_legend(scores, best="*: best"), *map(fmt.plain, told)])
         table = Table(
             title=Text(_title(scores), style="bold"),
             caption=Text(legend, style="dim") if legend else None,
@@ -42,41 +61,47 @@ def terminal_tables(results: Results, width: int = 80) -> list[Table]:
             title_justify="left",
             caption_justify="left",
         )
-        longest = max((len(fmt.plain(row.pipeline) + _role(row)) for row in scores.rows), default=0)
         table.add_column(Text("pipeline"), overflow="fold", min_width=min(longest, 24))
         for metric in scores.metrics:
             table.add_column(Text(fmt.plain(metric)), no_wrap=True)
-        needed = longest + 3 + len(scores.metrics) * _CELL
-        with_delta = needed <= width and any(
-            cell.delta is not None for row in scores.rows for cell in row.cells
-        )
-        with_mark = any(cell.expectation for row in scores.rows for cell in row.cells)
+        if column is not None:
+            table.add_column(Text(column.head), no_wrap=True)
         for row in scores.rows:
-            cells = [
+            shown = [
                 Text(_fixed(cell, with_delta, with_mark), style="bold" if cell.best else "")
                 for cell in row.cells
             ]
-            table.add_row(Text(fmt.plain(row.pipeline) + _role(row)), *cells)
+            if column is not None:
+                shown.append(Text(column.cells.get(row.pipeline, "")))
+            letter = f"{column.letters[row.pipeline]}: " if column is not None and column.letters else ""
+            table.add_row(Text(letter + fmt.plain(row.pipeline) + _role(row)), *shown)
         tables.append(table)
     return tables
 
 
 def markdown(
-    results: Results, per_query: Sequence[PerQuery] = (), tested: Sequence[Family] | None = None
+    results: Results,
+    per_query: Sequence[PerQuery] = (),
+    tested: Sequence[Family] | None = None,
+    funnels: Sequence[Funnel] = (),
 ) -> str:
     """Return the score tables as GitHub-flavoured Markdown: the best in bold, the legend below each table.
 
     With ``per_query`` the table of a collection is followed by one of the queries won and lost, on the first metric that has
     values: against the baseline, or of all pairs where the experiment tests them. ``tested`` are its families where they are at
-    hand already.
+    hand already. With ``funnels`` the table of a collection is followed by one of where relevant documents are lost.
     """
-    parts = [f"# {_escape(results.experiment)}"]
+    parts = [f"# {escape(results.experiment)}"]
     if results.description:
-        parts.append(_escape(results.description))
+        parts.append(escape(results.description))
     if results.left_out:
-        parts.append(f"Run on some collections only, without: {', '.join(map(_escape, results.left_out))}.")
+        parts.append(f"Run on some collections only, without: {', '.join(map(escape, results.left_out))}.")
+    if results.left_out_pipelines:
+        parts.append(f"Without the pipelines {', '.join(map(escape, results.left_out_pipelines))}.")
     if results.kept:
-        parts.append(f"From the store, of earlier runs: {', '.join(map(_escape, results.kept))}.")
+        parts.append(f"From the store, of earlier runs: {', '.join(map(escape, results.kept))}.")
+    if results.kept_pipelines:
+        parts.append(f"Pipelines from the store: {', '.join(map(escape, results.kept_pipelines))}.")
     chosen = families(results, per_query) if tested is None else tested
     compared: dict[str, list[str]] = {}
     if results.statistics.pairs == "all":
@@ -87,24 +112,29 @@ def markdown(
             compared.setdefault(table.collection, _comparison(table))
     for scores in score_tables(results):
         lines = [
-            _line(["pipeline", *map(_escape, scores.metrics)]),
-            _line([":--", *("--:" for _ in scores.metrics)]),
-            *(_line([_escape(row.pipeline) + _role(row), *map(_cell, row.cells)]) for row in scores.rows),
+            table_line(["pipeline", *map(escape, scores.metrics)]),
+            table_line([":--", *("--:" for _ in scores.metrics)]),
+            *(table_line([escape(row.pipeline) + _role(row), *map(_cell, row.cells)]) for row in scores.rows),
         ]
-        parts += [f"## {_escape(_title(scores))}", "\n".join(lines)]
-        if legend := "; ".join(map(_escape, _legend(scores, best="bold: best"))):
+        parts += [f"## {escape(_title(scores))}", "\n".join(lines)]
+        if legend := "; ".join(map(escape, _legend(scores, best="bold: best"))):
             parts.append(f"{legend}.")
         if not scores.members:
             parts += compared.get(scores.name, [])
+            parts += _lost([funnel for funnel in funnels if funnel.collection == scores.name])
     parts += reference_markdown(results)
     made = results.provenance
-    parts.append(f"Made with irkit {_escape(made.irkit)} on {_escape(made.created)}:")
+    parts.append(f"Made with irkit {escape(made.irkit)} on {escape(made.created)}:")
     parts.append(f"    {fmt.plain(made.command)}")
     return "\n\n".join(parts) + "\n"
 
 
 def write_markdown(
-    results: Results, folder: Path, per_query: Sequence[PerQuery] = (), tested: Sequence[Family] | None = None
+    results: Results,
+    folder: Path,
+    per_query: Sequence[PerQuery] = (),
+    tested: Sequence[Family] | None = None,
+    funnels: Sequence[Funnel] = (),
 ) -> Path:
     """Write ``scores.md`` into ``folder`` and return its path.
 
@@ -112,8 +142,13 @@ def write_markdown(
         ReportError: when the folder cannot be written.
     """
     path = folder / MARKDOWN
-    write_atomically(path, markdown(results, per_query, tested))
+    write_atomically(path, markdown(results, per_query, tested, funnels))
     return path
+
+
+def _tests(scores: ScoreTable, family: Family | None) -> Column | None:
+    pipelines = [row.pipeline for row in scores.rows]
+    return None if family is None else column_of(family, scores.baseline, pipelines)
 
 
 def _title(scores: ScoreTable) -> str:
@@ -153,10 +188,10 @@ def _comparison(table: CompareTable) -> list[str]:
     judged = table.judged_at is not None
     columns = ["pipeline", *_compared(table.level), *([f"judged@{table.judged_at}"] if judged else [])]
     lines = [
-        _line(columns),
-        _line([":--", *("--:" for _ in columns[1:])]),
+        table_line(columns),
+        table_line([":--", *("--:" for _ in columns[1:])]),
         *(
-            _line([_escape(row.pipeline), *_against(row), *([_share(row.judged)] if judged else [])])
+            table_line([escape(row.pipeline), *_against(row), *([_share(row.judged)] if judged else [])])
             for row in table.rows
         ),
     ]
@@ -164,25 +199,42 @@ def _comparison(table: CompareTable) -> list[str]:
     legend = _tested(table.how, table.alpha)
     if judged:
         legend += f" judged@{table.judged_at}, the share of the first hits that is judged, is {_share(table.judged)} for "
-        legend += f"{_escape(table.baseline)}."
-    return [f"### {_escape(what)}", "\n".join(lines), legend]
+        legend += f"{escape(table.baseline)}."
+    return [f"### {escape(what)}", "\n".join(lines), legend]
 
 
 def _all_pairs(family: Family) -> list[str]:
     """Return the same for all pairs."""
     columns = ["pipeline", "against", *_compared(family.statistics.level)]
     lines = [
-        _line(columns),
-        _line([":--", ":--", *("--:" for _ in columns[2:])]),
-        *(_line([_escape(pair.ours), _escape(pair.other), *_against(pair)]) for pair in family.pairs),
+        table_line(columns),
+        table_line([":--", ":--", *("--:" for _ in columns[2:])]),
+        *(table_line([escape(pair.ours), escape(pair.other), *_against(pair)]) for pair in family.pairs),
     ]
     legend = _tested(family.how, family.statistics.alpha)
     if family.judged:
-        shares = (f"{_escape(name)} {_share(value)}" for name, value in family.judged.items())
+        shares = (f"{escape(name)} {_share(value)}" for name, value in family.judged.items())
         legend += (
             f" judged@{family.judged_at}, the share of the first hits that is judged: {', '.join(shares)}."
         )
-    return [f"### {_escape(f'All pairs, query by query, on {family.metric}')}", "\n".join(lines), legend]
+    return [f"### {escape(f'All pairs, query by query, on {family.metric}')}", "\n".join(lines), legend]
+
+
+def _lost(funnels: Sequence[Funnel]) -> list[str]:
+    """Return the heading, the table and the legend of where relevant documents are lost; nothing without funnels."""
+    if not funnels:
+        return []
+    first = f"in the first {funnels[0].k}"
+    lines = [
+        table_line(["pipeline", "stage", "relevant documents", first, "lost here"]),
+        table_line([":--", ":--", "--:", "--:", "--:"]),
+        *(table_line([escape(cell) for cell in row]) for row in lost_rows(funnels)),
+    ]
+    legend = (
+        f"Of {fmt.plural(funnels[0].total, 'relevant document')} of {fmt.plural(funnels[0].queries, 'query')}. "
+        "Lost: given to the stage and not in its output."
+    )
+    return ["### Where relevant documents are lost", "\n".join(lines), legend]
 
 
 def _compared(level: float) -> list[str]:
@@ -199,7 +251,7 @@ def _tested(how: str, alpha: float) -> str:
 def _against(row: Comparison | Pair) -> list[str]:
     interval = fmt.DASH if row.interval is None else " to ".join(map(fmt.delta, row.interval))
     effect = fmt.DASH if row.effect is None else fmt.effect(row.effect)
-    p_value = fmt.DASH if row.p_value is None else _escape(fmt.p_value(row.p_value))
+    p_value = fmt.DASH if row.p_value is None else escape(fmt.p_value(row.p_value))
     mark = "\\*" if row.significant else ""
     counts = [fmt.count(value) for value in (row.wins, row.ties, row.losses)]
     return [*counts, fmt.delta(row.mean), interval, effect, p_value + mark]
@@ -220,10 +272,11 @@ def _fixed(cell: Cell, with_delta: bool, with_mark: bool) -> str:
     return text
 
 
-def _line(cells: list[str]) -> str:
+def table_line(cells: Sequence[str]) -> str:
+    """Return a row of a Markdown table."""
     return f"| {' | '.join(cells)} |"
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """Return ``text`` on one line with every character that Markdown or HTML would obey escaped."""
     return "".join("\\" + char if char in "\\`*_{}[]<>#|~$!&" else char for char in fmt.plain(text))

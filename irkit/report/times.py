@@ -15,14 +15,10 @@ class StageRow:
 
     Attributes:
         shared_with: the pipeline that has the same node in an earlier row, so that its cost was paid once.
-        prepare_share: the length of the bar's first part, 0 to 1 of the longest row of all.
-        run_share: of the second part.
     """
 
     time: StageTime
     shared_with: str | None
-    prepare_share: float
-    run_share: float
 
     @property
     def cached(self) -> str:
@@ -47,56 +43,20 @@ class StageRow:
         return {key: said(value) + _gated(value) for key, value in self.time.notes.items()}
 
 
-@dataclass(frozen=True)
-class PipelineTime:
-    """The stages of one pipeline on one collection, in order."""
-
-    pipeline: str
-    rows: tuple[StageRow, ...]
-
-    @property
-    def seconds(self) -> float:
-        """Of its stages, at what they cost when they were computed; one that stands twice counts once."""
-        once = (row.time for row in self.rows if row.shared_with != self.pipeline)
-        return sum(time.seconds + time.prepare_seconds for time in once)
-
-
-@dataclass(frozen=True)
-class CollectionTime:
-    """The pipelines on one collection."""
-
-    collection: str
-    pipelines: tuple[PipelineTime, ...]
-
-    @property
-    def has_shared(self) -> bool:
-        """Whether any stage is shared between pipelines."""
-        return any(row.shared_with for pipeline in self.pipelines for row in pipeline.rows)
-
-
-def stage_times(results: Results) -> list[CollectionTime]:
-    """Return the stages by collection and pipeline, in the order of the experiment."""
-    longest = max((t.seconds + t.prepare_seconds for t in results.stages), default=0.0) or 1.0
+def stage_times(results: Results) -> list[StageRow]:
+    """Return the stages by collection and pipeline, in the order of the experiment, and of a pipeline in that of their work."""
     names = [collection.name for collection in results.collections]
-    tables = []
+    rows = []
     for collection in dict.fromkeys([*names, *(time.collection for time in results.stages)]):
         here = [time for time in results.stages if time.collection == collection]
         owner: dict[str, str] = {}
-        pipelines = []
         for pipeline in dict.fromkeys([*results.pipelines, *(time.pipeline for time in here)]):
             times = sorted((t for t in here if t.pipeline == pipeline), key=lambda time: time.position)
-            if not times:
-                continue
-            rows = []
             for time in times:
-                shared = owner.get(time.node) if time.node else None
+                rows.append(StageRow(time, owner.get(time.node) if time.node else None))
                 if time.node:
                     owner.setdefault(time.node, pipeline)
-                rows.append(StageRow(time, shared, time.prepare_seconds / longest, time.seconds / longest))
-            pipelines.append(PipelineTime(pipeline, tuple(rows)))
-        if pipelines:
-            tables.append(CollectionTime(collection, tuple(pipelines)))
-    return tables
+    return rows
 
 
 def _gated(counts: Any) -> str:

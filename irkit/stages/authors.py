@@ -48,7 +48,14 @@ class Written:
         every = [job for each in jobs for job in each]
         context = self._context
         with context.progress.task("texts", len(set(every))) as advance:
-            keeper = Keeper(self._writer, self._ledger, context.counts, advance, context.progress.say)
+            keeper = Keeper(
+                self._writer,
+                self._ledger,
+                context.counts,
+                advance,
+                context.progress.say,
+                writes=context.runtime.writes,
+            )
             found = iter(keeper.texts(every))
         return [[next(found) for _ in each] for each in jobs]
 

@@ -49,6 +49,7 @@ class Dense(Retriever, EncoderOptions):
     """
 
     takes: ClassVar[tuple[str, ...]] = ("text", VECTOR)
+    uncounted: ClassVar[str] = "the index's search, where faiss does it"
 
     similarity: Literal["dot", "cosine"] | None = None
     """How vectors are compared; as the model says unless given."""

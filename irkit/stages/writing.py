@@ -193,7 +193,7 @@ class WriterOptions(BaseModel):
         service = Service(self.address, host, self.model, self.timeout, self.concurrency, self.key_variable)
         return EndpointWriter(
             service,
-            self._key(),
+            self._key() if context.runtime.writes else None,
             retrying=Retrying(self.retries),
             budget=budget,
             notes=context.notes,

@@ -7,26 +7,22 @@ from html import escape
 from itertools import pairwise
 from math import ceil, floor, log10
 
-from irkit.theory.curve import Curve
+from irkit.theory.curve import Curve, Point
 from irkit.theory.polynomial import Cubic
+from irkit.theory.style import BASE
 
 _W, _H = 760, 512
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 24, 108, 56
 
-_STYLE = """\
-svg { color-scheme: light dark; background: light-dark(#fdfcf9, #17181a);
-  font: 14px "Iowan Old Style", "Palatino Linotype", Palatino, "URW Palladio L", P052, "Noto Serif", serif; }
-text { fill: light-dark(#1c1b19, #e9e6df); font-variant-numeric: lining-nums tabular-nums; }
-.title { font-size: 19px; } .muted { fill: light-dark(#605c55, #aba79d); }
-.end { text-anchor: end; } .middle { text-anchor: middle; }
-.key { paint-order: stroke; stroke: light-dark(#fdfcf9, #17181a); stroke-width: 5px; }
-.rule { stroke: light-dark(#d9d4c8, #3b3c40); fill: none; }
-.axis { stroke: light-dark(#1c1b19, #e9e6df); fill: none; }
+_STYLE = (
+    BASE
+    + """\
 .paper { stroke: light-dark(#9a4327, #e39b7c); fill: none; stroke-width: 1.5; stroke-dasharray: 6 4; }
 .own { stroke: light-dark(#7194b8, #587a9c); fill: none; stroke-width: 1.5; }
 .point { fill: light-dark(#1b4d7a, #8fbbe6); }
 .open { fill: light-dark(#fdfcf9, #17181a); stroke: light-dark(#1b4d7a, #8fbbe6); stroke-width: 1.5; }
 """
+)
 
 
 def svg(curve: Curve) -> str:
@@ -47,7 +43,7 @@ def svg(curve: Curve) -> str:
     title = "The most documents that free embeddings can tell apart"
     what = f"pattern {settings.pattern}, k = {settings.k}: critical n of each dimension; {settings.starts} starts, {curve.device}"
     exists = f"vectors for any n exist from d = {2 * settings.k} on (arXiv 2601.20844); this is what optimisation finds"
-    found = "; ".join(f"d = {p.dim}: {_critical(p.critical, p.capped)}" for p in curve.points)
+    found = "; ".join(f"d = {p.dim}: {p.says()}" for p in curve.points)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_W} {_H}" width="{_W}" height="{_H}" role="img" '
         'aria-labelledby="title desc">',
@@ -62,22 +58,18 @@ def svg(curve: Curve) -> str:
         parts.append(f'<path class="{kind}" d="{plot.path(cubic)}"/>')
     for point in curve.points:
         if point.critical is not None:
-            parts.append(plot.mark(point.dim, point.critical, point.capped))
-    parts += _legend(lines, any(point.capped for point in curve.points))
+            parts.append(plot.mark(point, point.critical))
+    parts += _legend(lines, any(point.open for point in curve.points))
     return "\n".join([*parts, "</svg>\n"])
 
 
-def _critical(n: int | None, capped: bool) -> str:
-    return "none" if n is None else f"at least {n}" if capped else str(n)
-
-
-def _legend(lines: Sequence[tuple[Cubic, str, str]], capped: bool) -> list[str]:
+def _legend(lines: Sequence[tuple[Cubic, str, str]], opened: bool) -> list[str]:
     x, y, parts = _LEFT + 18, _TOP + 18, list[str]()
     rows = [f'<circle class="point" cx="{x + 14}" cy="{{y}}" r="4"/>'], ["found here"]
     marks, names = rows
-    if capped:
+    if opened:
         marks.append(f'<circle class="open" cx="{x + 14}" cy="{{y}}" r="4"/>')
-        names.append("solved at the largest n that was tried")
+        names.append("found here, and more may be: see curve.md")
     for _, kind, name in lines:
         marks.append(f'<path class="{kind}" d="M{x} {{y}}h28"/>')
         names.append(name)
@@ -130,11 +122,12 @@ class _Plot:
         moves = [f"M{x:.1f} {y:.1f}" for x, y in at[:1]]
         return "".join(moves + [f"L{x:.1f} {y:.1f}" for _, (x, y) in pairwise(at)])
 
-    def mark(self, dim: int, n: int, capped: bool) -> str:
+    def mark(self, point: Point, n: int) -> str:
         """Draw one critical n; its tooltip says it in words."""
-        said = escape(f"d = {dim}: {_critical(n, capped)}")
-        kind = "open" if capped else "point"
-        return f'<circle class="{kind}" cx="{self.x(dim):.1f}" cy="{self.y(n):.1f}" r="4"><title>{said}</title></circle>'
+        said = escape(f"d = {point.dim}: {point.says()}")
+        kind = "open" if point.open else "point"
+        x, y = self.x(point.dim), self.y(n)
+        return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="4"><title>{said}</title></circle>'
 
 
 def _round_step(top: float) -> int:

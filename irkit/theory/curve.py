@@ -21,7 +21,10 @@ from irkit.theory.polynomial import PAPER, Cubic, fit
 from irkit.theory.search import find_critical
 
 TRIALS = "trials"
-_VERSION = 1  # of the optimisation: counts up when the same settings give other trials
+_TOGETHER = 1 << 23
+"""Scores of one start above which it occupies an accelerator by itself: starts then run one after the other."""
+
+_VERSION = 2  # of the optimisation: counts up when the same settings give other trials
 
 
 @dataclass(frozen=True)
@@ -84,6 +87,9 @@ class Point:
         capped: whether it is the largest that was tried.
         margin: of the solution at ``critical``.
         tried: (n, queries, trials) of every size, by n.
+        hasty: whether the failures right behind it say little: every start was given up with its best loss in its first
+            steps. In many dimensions the loss falls fast, rises, and falls anew for thousands of steps, which longer
+            patience would see.
     """
 
     dim: int
@@ -91,6 +97,16 @@ class Point:
     capped: bool
     margin: float | None
     tried: tuple[tuple[int, int, tuple[Trial, ...]], ...]
+    hasty: bool = False
+
+    @property
+    def open(self) -> bool:
+        """Whether the true critical n may well lie higher."""
+        return self.capped or self.hasty
+
+    def says(self) -> str:
+        """Return the critical n in words."""
+        return "none" if self.critical is None else f"{'at least ' if self.open else ''}{self.critical}"
 
     @property
     def seconds(self) -> float:
@@ -114,9 +130,14 @@ class Curve:
 
     @property
     def own(self) -> Cubic | None:
-        """The cubic through the points whose critical n was reached."""
-        good = [(p.dim, p.critical) for p in self.points if p.critical is not None and not p.capped]
+        """The cubic through the points whose critical n was reached: not open ones."""
+        good = self.reached
         return fit([d for d, _ in good], [n for _, n in good])
+
+    @property
+    def reached(self) -> list[tuple[int, int]]:
+        """The (dimension, critical n) that the search reached the end of."""
+        return [(p.dim, p.critical) for p in self.points if p.critical is not None and not p.open]
 
     def standing(self) -> list[dict[str, Any]]:
         """Return, for each dimension of a model, the documents of which all combinations fit by each curve.
@@ -149,7 +170,8 @@ def trace(
 ) -> Curve:
     """Find the critical n of every dimension. A finished optimisation is kept in ``folder``; the same call goes on from there.
 
-    On the CPU the starts of one (d, n) run one after the other, and one that succeeds saves the others; on a GPU all run at once.
+    The starts of one (d, n) run one after the other, and one that succeeds saves the others; on a GPU all run at once while
+    they are small.
 
     Args:
         dims: the dimensions, each at least 1.
@@ -199,12 +221,16 @@ class _Dimension:
         at = self.tried[found.n][1] if found.n is not None else []
         margin = next((trial.margin for trial in at if trial.solved), None)
         tried = tuple((n, m, tuple(trials)) for n, (m, trials) in sorted(self.tried.items()))
-        return Point(self.dim, found.n, found.capped, margin, tried)
+        behind = self.tried[found.n + 1][1] if found.n is not None and not found.capped else []
+        soon = s.optimiser.patience + 2 * s.optimiser.every
+        hasty = all(trial.ended == "stalled" and trial.iterations <= soon for trial in behind)
+        return Point(self.dim, found.n, found.capped, margin, tried, bool(behind) and hasty)
 
     def _solved(self, n: int) -> bool:
         relevant, s = self.settings.relevant(n), self.settings
         seeds = range(s.seed, s.seed + s.starts)
-        batches = [[seed] for seed in seeds] if self.device == "cpu" else [list(seeds)]
+        together = self.device != "cpu" and len(relevant) * n <= _TOGETHER
+        batches = [list(seeds)] if together else [[seed] for seed in seeds]
         trials: list[Trial] = []
         for batch in batches:
             trials += self._batch(n, relevant, batch)

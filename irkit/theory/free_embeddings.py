@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from irkit.core.errors import ConfigError
 from irkit.theory.margin import PROVEN, margin
+from irkit.theory.steps import Steps
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-_FIRST, _SECOND, _TINY = 0.9, 0.999, 1e-8  # Adam's usual constants
 
 Ended = Literal["solved", "stalled", "limit", "overtaken"]
 
@@ -116,34 +115,6 @@ def solve(
         raise ConfigError.of(message, where=f"d={dim}, n={n}", hint=hint) from error
 
 
-def loss_and_gradient(points: Tensor, relevant: Tensor, temperature: float, gradient: Tensor) -> Tensor:
-    """Compute InfoNCE by its closed form, in half the passes of automatic differentiation.
-
-    With the scores s = q.x / temperature and p = softmax of s over all n documents, the loss of a query is -mean over its k
-    relevant documents of log p, whose derivative by s is p - 1/k on relevant documents and p on others.
-
-    Args:
-        points: float [starts, m + n, d], the queries before the documents.
-        relevant: int64 [starts, m, k].
-        temperature: of the scores.
-        gradient: like ``points``; is overwritten with the derivative of each start's own loss.
-
-    Returns:
-        each start's loss, the mean over its queries [starts].
-    """
-    import torch
-
-    m, k = relevant.shape[1:]
-    queries, documents = points[:, :m], points[:, m:]
-    slope = torch.softmax(torch.bmm(queries, documents.transpose(1, 2)).mul_(1 / temperature), 2)
-    loss = slope.gather(2, relevant).log_().mean((1, 2)).neg_()
-    slope.scatter_add_(2, relevant, slope.new_full((1, 1, 1), -1 / k).expand(relevant.shape))
-    gradient[:, :m] = torch.bmm(slope, documents)
-    gradient[:, m:] = torch.bmm(slope.transpose(1, 2), queries)
-    gradient.mul_(1 / (m * temperature))
-    return loss
-
-
 class _Batch:
     """Several starts of one problem, optimised together; a start that has ended leaves."""
 
@@ -154,10 +125,9 @@ class _Batch:
 
         self.judged, self.n, self.how, self.seeds = relevant, n, how, list(seeds)
         self.began = time.perf_counter()
-        self.points = torch.stack([_start(seed, len(relevant), n, dim) for seed in seeds]).to(device)
-        self.relevant = torch.from_numpy(relevant).to(device).expand(len(seeds), *relevant.shape)
-        self.first, self.second = torch.zeros_like(self.points), torch.zeros_like(self.points)
-        self.gradient = torch.empty_like(self.points)
+        points = torch.stack([_start(seed, len(relevant), n, dim) for seed in seeds]).to(device)
+        judged = torch.from_numpy(relevant).to(device).expand(len(seeds), *relevant.shape)
+        self.steps = Steps(points, judged, how.rate, how.temperature, how.every)
         self.best = [float("inf")] * len(seeds)
         self.stale = [0] * len(seeds)
         self.trials: dict[int, Trial] = {}
@@ -166,26 +136,11 @@ class _Batch:
         order, done = list(self.seeds), 0
         while self.seeds:
             steps = min(self.how.every, self.how.iterations - done)
-            losses = self._advance(done, steps)
+            losses = self.steps.advance(done, steps)
             done += steps
             self._look(losses, done)
         share = (time.perf_counter() - self.began) / len(order)
         return [replace(self.trials[seed], seconds=share) for seed in order]
-
-    def _advance(self, done: int, steps: int) -> list[list[float]]:
-        """Make some steps and return each start's losses; the device is waited for once."""
-        import torch
-
-        losses = []
-        for step in range(done + 1, done + steps + 1):
-            losses.append(loss_and_gradient(self.points, self.relevant, self.how.temperature, self.gradient))
-            self.first.lerp_(self.gradient, 1 - _FIRST)
-            self.second.mul_(_SECOND).addcmul_(self.gradient, self.gradient, value=1 - _SECOND)
-            spread = self.second.sqrt().mul_((1 - _SECOND**step) ** -0.5).add_(_TINY)
-            self.points.addcdiv_(self.first, spread, value=-self.how.rate / (1 - _FIRST**step))
-            self.points.div_(torch.linalg.vector_norm(self.points, dim=2, keepdim=True))
-        found: list[list[float]] = torch.stack(losses, 1).tolist()
-        return found
 
     def _look(self, losses: list[list[float]], done: int) -> None:
         """Note which starts have ended; one that has solved it ends all."""
@@ -213,23 +168,22 @@ class _Batch:
     def _missed(self) -> list[int]:
         """Count each start's queries whose relevant documents are not all strictly above the others, in float32."""
         m = len(self.judged)
-        scores = self.points[:, :m] @ self.points[:, m:].transpose(1, 2)
-        lowest = scores.gather(2, self.relevant).amin(2)
-        scores.scatter_(2, self.relevant, float("-inf"))
+        points, relevant = self.steps.points, self.steps.relevant
+        scores = points[:, :m] @ points[:, m:].transpose(1, 2)
+        lowest = scores.gather(2, relevant).amin(2)
+        scores.scatter_(2, relevant, float("-inf"))
         found: list[int] = (lowest <= scores.amax(2)).sum(1).tolist()
         return found
 
     def _margin(self, at: int) -> float:
-        points, m = self.points[at].cpu().numpy(), len(self.judged)
+        points, m = self.steps.points[at].cpu().numpy(), len(self.judged)
         return margin(points[:m], points[m:], self.judged)
 
     def _keep(self, places: list[int]) -> None:
         self.seeds = [self.seeds[at] for at in places]
         self.best = [self.best[at] for at in places]
         self.stale = [self.stale[at] for at in places]
-        self.points, self.first = self.points[places], self.first[places]
-        self.second = self.second[places]
-        self.gradient, self.relevant = self.gradient[places], self.relevant[: len(places)]
+        self.steps.keep(places)
 
 
 def _start(seed: int, m: int, n: int, dim: int) -> Tensor:

@@ -24,6 +24,8 @@ def find_critical(
 ) -> Critical:
     """Search from a guess: steps that double (up while it is solved, down while not), bisection, and a look beyond.
 
+    The first step is a hundredth of the guess, at least 1.
+
     Optimisation is not monotone: n may fail by bad luck where n+1 succeeds. So the answer is taken only when ``beyond`` sizes in a
     row behind it have failed; one that succeeds begins the search anew there. (The paper's program gallops and bisects in the
     same way, and tries sizes around the answer without taking them for it.)
@@ -58,7 +60,7 @@ def find_critical(
 
 def _bracket(ask: Callable[[int], bool], start: int, smallest: int, largest: int) -> tuple[int | None, int]:
     """Return a size that is solved and a larger one that is not; ``largest + 1`` counts as not."""
-    step = 1
+    step = max(1, start // 100)
     if ask(start):
         low = start
         while low < largest:

@@ -25,6 +25,12 @@ Their margin falls as 1/n^{dims}: the curve is about what gradient descent reach
 no bound on geometry.
 """
 
+_HASTY = """\
+At d = {dims} every start behind the critical n was given up with its best loss in its first steps, {patience} steps
+without progress later. There the loss falls fast, rises, and falls again slowly; a longer `--patience` would wait for it.
+The cubic leaves these points out.
+"""
+
 
 def write_curve(curve: Curve, folder: Path) -> list[Path]:
     """Write ``curve.json``, ``curve.csv``, ``curve.md`` and ``curve.svg``, and return their paths.
@@ -57,6 +63,7 @@ def to_dict(curve: Curve) -> dict[str, Any]:
                 "dim": point.dim,
                 "critical_n": point.critical,
                 "capped": point.capped,
+                "hasty": point.hasty,
                 "margin": point.margin,
                 "paper": curve.paper and round(curve.paper(point.dim), 1),
                 "seconds": point.seconds,
@@ -81,13 +88,13 @@ def _cubic(cubic: Cubic | None) -> dict[str, Any] | None:
 def _csv(curve: Curve) -> str:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(["dim", "critical_n", "capped", "margin", "paper", "own", "seconds"])
+    rows.writerow(["dim", "critical_n", "capped", "hasty", "margin", "paper", "own", "seconds"])
     own = curve.own
     for p in curve.points:
         lines = (f"{cubic(p.dim):.1f}" if cubic else "" for cubic in (curve.paper, own))
         margin = "" if p.margin is None else f"{p.margin:.3g}"
         critical = "" if p.critical is None else p.critical
-        rows.writerow([p.dim, critical, int(p.capped), margin, *lines, f"{p.seconds:.1f}"])
+        rows.writerow([p.dim, critical, int(p.capped), int(p.hasty), margin, *lines, f"{p.seconds:.1f}"])
     return text.getvalue()
 
 
@@ -104,17 +111,19 @@ def _markdown(curve: Curve) -> str:
         "|---|---|---|---|---|---|",
     ]
     for p in curve.points:
-        critical = "none" if p.critical is None else f"at least {p.critical}" if p.capped else str(p.critical)
         cubics = " | ".join(f"{cubic(p.dim):.1f}" if cubic else "-" for cubic in (curve.paper, own))
         margin = "-" if p.margin is None else f"{p.margin:.1e}"
-        lines.append(f"| {p.dim} | {critical} | {cubics} | {margin} | {p.seconds:.1f} |")
+        lines.append(f"| {p.dim} | {p.says()} | {cubics} | {margin} | {p.seconds:.1f} |")
     lines.append("")
+    if hasty := [str(p.dim) for p in curve.points if p.hasty]:
+        lines += [_HASTY.format(dims=", ".join(hasty), patience=s.optimiser.patience)]
     for name, cubic in (("Paper", curve.paper), ("Own", own)):
         if cubic:
             known = "" if cubic.r2 is None else f" (r² = {cubic.r2:.4f})"
             lines.append(f"{name}: n = {cubic.formula()}{known}  ")
     if curve.model_dims and (curve.paper or own):
-        reach = f"extrapolated from d = {curve.points[0].dim}..{curve.points[-1].dim}"
+        dims = [dim for dim, _ in curve.reached]
+        reach = f"extrapolated from d = {dims[0]}..{dims[-1]}" if own else "none"
         lines += [
             "",
             f"| dimension of a model | n by the paper's cubic | by our own, {reach} |",

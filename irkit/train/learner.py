@@ -172,9 +172,12 @@ def ndcg(
     """Return nDCG@k of every query, ``float64[Q]``, with gains of 1; of equal scores, the later document leads."""
     numbers = np.asarray(pool)
     discount = 1 / np.log2(np.arange(2, k + 2))
-    order = (scores.shape[1] - 1) - np.argsort(-scores[:, ::-1], axis=1, kind="stable")[:, :k]
+    last = scores.shape[1] - min(k, scores.shape[1])
+    least = np.partition(scores, last, axis=1)[:, last]
     values = np.zeros(len(scores))
-    for row, best in enumerate(order):
+    for row, lowest in enumerate(least):
+        near = np.flatnonzero(scores[row] >= lowest)
+        best = near[np.lexsort((-near, -scores[row, near]))[:k]]
         hits = np.isin(numbers[best], list(relevant[row]))
         ideal = discount[: min(k, len(relevant[row]))].sum()
         values[row] = (hits * discount[: len(hits)]).sum() / ideal

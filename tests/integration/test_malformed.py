@@ -269,7 +269,9 @@ def check_nothing_is_half_written(damaged: bool) -> None:
     assert list(store.unfinished()) == []
     runs = Path("eval/runs")
     left = [path for path in runs.rglob("*") if path.is_file()] if Path("eval").is_dir() else []
-    assert not any(path.name in ("results.json", "per_query.json", "report.html") for path in left), left
+    assert not any(
+        path.name in ("results.json", "per_query.json", "details.json", "report.html") for path in left
+    ), left
     assert not any("partial" in path.name or path.stat().st_size == 0 for path in left), left
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import Any
 
+from irkit.core.errors import ModelError
 from irkit.core.fingerprint import fingerprint
 from irkit.core.text import well_formed
 from irkit.models.writers.writer import Job, Text, Writer
@@ -31,6 +32,8 @@ class Keeper:
         counts: Counter[str],
         done: Callable[[int], object] | None = None,
         say: Callable[[str], object] | None = None,
+        *,
+        writes: bool = True,
     ) -> None:
         """Make a keeper.
 
@@ -40,18 +43,20 @@ class Keeper:
             counts: takes how many tokens were read and written, and how many texts were there already.
             done: told how many more texts are there.
             say: tells people that another process is waited for.
+            writes: whether the writer may be asked. Where it may not, the tokens of texts that are there count.
         """
         self._writer, self._ledger, self._counts = writer, ledger, counts
         self._done = done or (lambda _n: None)
         self._say = say or (lambda _text: None)
         self._identity = fingerprint(writer.identity)
         self._told = False
+        self._writes = writes
 
     def texts(self, jobs: Sequence[Job]) -> list[str]:
         """Return the text of every job.
 
         Raises:
-            ModelError: when a text cannot be written; those that were are kept.
+            ModelError: when a text cannot be written, or may not; those that were are kept.
             StoreError: when the ledger cannot be read or written.
         """
         keys = [fingerprint({"writer": self._identity, "job": job.to_data()}) for job in jobs]
@@ -60,6 +65,8 @@ class Keeper:
         self._counts["texts/from the store"] += len(found)
         self._done(len(found))
         missing = [key for key in wanted if key not in found]
+        if not self._writes:
+            self._read_only(found, len(missing))
         while missing:
             found |= self._some(missing, wanted)
             missing = [key for key in missing if key not in found]
@@ -90,6 +97,24 @@ class Keeper:
             if lacking:
                 self._writer.write([wanted[key] for key in lacking], keep)
         return found
+
+    def _read_only(self, found: dict[str, Any], missing: int) -> None:
+        """Count the tokens that the texts took when they were written.
+
+        Raises:
+            ModelError: when some are not there.
+        """
+        if missing:
+            texts = "a text is" if missing == 1 else f"{missing} texts are"
+            raise ModelError.of(
+                f"{texts} not written yet, and a measurement has none written",
+                where=str(self._writer.identity.get("model", "llm")),
+                hint="run the experiment first, with irkit run: it keeps what is written",
+            )
+        for value in found.values():
+            prompt, completion = value["tokens"]
+            self._counts["tokens/prompt"] += prompt
+            self._counts["tokens/completion"] += completion
 
     def _tell(self) -> None:
         if not self._told:

@@ -61,6 +61,7 @@ class LateInteraction(EncoderOptions, Stage):
     """What a stage that compares token vectors has in common with all others: options, and the artifacts behind them."""
 
     takes: ClassVar[tuple[str, ...]] = ("text", ADDED)
+    uncounted: ClassVar[str] = "the search among token vectors, where irkit's own kernels do it"
 
     tokens: TokenOptions = TokenOptions()
     query_special_tokens: bool | None = None

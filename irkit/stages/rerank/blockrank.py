@@ -87,6 +87,7 @@ class BlockRank(LanguageModelOptions, Reranker):
     """
 
     chunk: ClassVar[int] = 16
+    uncounted: ClassVar[str] = "attention, where irkit's own CUDA kernels do it"
 
     layout: Literal["released", "query-free"] = "released"
     """``released``: the query is in the instruction, as the released checkpoint has it. ``query-free``: it is not, so

@@ -125,6 +125,7 @@ class Icr(LanguageModelOptions, Reranker):
 
     cache_version: ClassVar[int] = 1
     chunk: ClassVar[int] = 32
+    uncounted: ClassVar[str] = "attention, where irkit's own CUDA kernels do it"
 
     heads: HeadsOption = None
     """The heads that are read, which also says the layers: a file of ``irkit heads detect``, the name of a published list, or a

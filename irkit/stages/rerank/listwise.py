@@ -103,6 +103,7 @@ class Listwise(ModelOptions, Reranker):
 
     cache_version: ClassVar[int] = 1
     chunk: ClassVar[int] = 16
+    uncounted: ClassVar[str] = "attention, where irkit's own CUDA kernels do it"
 
     window: int = Field(default=20, ge=2)
     """How many candidates the model orders at a time."""

@@ -10,7 +10,7 @@ import pytest
 import toys
 
 from irkit.api import Workspace, run
-from irkit.api.chosen import chosen, stored
+from irkit.api.chosen import chosen, chosen_pipelines, restricted, stored
 from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError
 from irkit.data.collection import EvalPolicy
@@ -119,3 +119,53 @@ def test_published_scores_of_the_workspace(workspace: Workspace) -> None:
     with pytest.raises(ConfigError, match="no published scores 'our'"):
         run(experiment(reference={"one": "our"}, pipelines={"one": make_stage("toy", k=2)}), workspace)
     assert toys.calls("run") == before, "the mistake is found before anything is computed"
+
+
+def many(**changes: Any) -> Experiment:
+    pipelines = {name: make_stage("toy", k=k) for name, k in (("one", 5), ("two", 4), ("three", 3))}
+    return experiment(pipelines=pipelines, baseline="one", **changes)
+
+
+def test_one_row_is_that_of_the_whole(workspace: Workspace) -> None:
+    expected = {"blue/test": {name: {"ndcg@10": 0.5} for name in ("one", "two")}}
+    first, folder = run(many(expected=expected), workspace, only=["blue"], pipelines=["two"])
+    assert (list(first.pipelines), first.baseline) == (["two"], None)
+    assert (first.left_out_pipelines, first.kept_pipelines) == (["one", "three"], [])
+    assert [each.pipeline for each in first.expected] == ["two"]
+    assert toys.calls("run") == 1, "the others are not computed"
+    assert "Without the pipelines one, three." in (folder / "scores.md").read_text()
+    assert load_results(folder)[0] == first
+    whole, _ = run(many(), workspace, only=["blue"], pipelines=["one", "three"])
+    assert (whole.left_out_pipelines, whole.kept_pipelines) == ([], ["two"])
+    assert (list(whole.pipelines), whole.baseline) == (["one", "two", "three"], "one")
+    assert toys.calls("run") == 3
+    assert whole.value("blue/test", "two", "ndcg@10") == first.value("blue/test", "two", "ndcg@10")
+    assert "Pipelines from the store: two." in (folder / "scores.md").read_text()
+
+
+def test_a_pipeline_is_kept_where_all_collections_have_it(workspace: Workspace) -> None:
+    run(many(), workspace, only=["blue"])
+    results, folder = run(many(), workspace, only=["blue", "red"], pipelines=["three"])
+    assert (results.kept_pipelines, results.left_out_pipelines) == ([], ["one", "two"])
+    assert [info.name for info in results.collections] == ["set/warm/red", "blue/test"]
+    results, _ = run(many(), workspace, only=["red"], pipelines=["three"])
+    assert results.kept == ["blue/test"], "which has all of what is shown"
+    assert sorted(path.stem for path in (folder / "runs").glob("*blue*/*.trec")) == ["one", "three", "two"]
+
+
+def test_names_of_pipelines_are_whole(workspace: Workspace) -> None:
+    assert chosen_pipelines(many(), ["three", "one"]) == ["one", "three"]
+    assert chosen_pipelines(many(), []) == ["one", "two", "three"]
+    with pytest.raises(ConfigError) as caught:
+        run(many(), workspace, pipelines=["thre", "one"])
+    assert [(p.where, p.hint) for p in caught.value.problems] == [
+        ("--pipeline thre", "did you mean 'three'?")
+    ]
+    assert not toys.calls("run")
+
+
+def test_what_others_were_compared_with_goes_with_them() -> None:
+    expected = {"blue/test": {"one": {"ndcg@10": 0.5}, "two": {"ndcg@10": 0.5}}}
+    mine = restricted(many(expected=expected), ["two"])
+    assert (list(mine.pipelines), mine.baseline, list(mine.expected["blue/test"])) == (["two"], None, ["two"])
+    assert restricted(many(), ["one"]).baseline == "one"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import toys
 
 import irkit as package
 from irkit.api import Workspace, run
+from irkit.api.written_runs import write_run_file
 from irkit.config.experiment import Experiment, load_experiment
 from irkit.core.errors import ConfigError
 from irkit.data.spec import LocalSpec
@@ -73,6 +73,7 @@ def test_a_run_writes_what_it_returns(workspace: Workspace) -> None:
     assert {path.name for path in folder.iterdir()} >= {
         "results.json",
         "per_query.json",
+        "details.json",
         "report.html",
         "runs",
     }
@@ -121,14 +122,13 @@ def test_run_files_are_written_anew_after_queries_were_added(workspace: Workspac
 
 def test_the_marker_of_a_run_file_tells_query_sets_apart(workspace: Workspace) -> None:
     """Also when the collection's fingerprint is the same, as of a collection of fewer queries by an option."""
-    module = import_module("irkit.api.run")
     opened = workspace.open(DATA)
     node = Pipeline.of(make_stage("toy", k=5)).graph()
     texts = []
     for rows in ([0, 1], [0, 1, 2, 3, 4]):
         part = replace(opened, queries=opened.queries.take(rows))
         executor = Executor(workspace.context(part), [node])
-        module._write_run(workspace.runs, "c", "one", executor, node, part)
+        write_run_file(workspace.runs, "c", "one", executor, node, part)
         texts.append((workspace.runs / "runs" / "c" / "one.trec").read_text())
     assert "q5 Q0" not in texts[0]
     assert "q5 Q0" in texts[1]

@@ -61,6 +61,20 @@ def test_a_check_of_nothing_is_refused(irkit: Irkit, experiment: Path) -> None:
     assert (ended.code, "--only again: --check finds no expected" in ended.err) == (2, True)
 
 
+def test_run_of_one_pipeline(irkit: Irkit, experiment: Path) -> None:
+    ended = irkit("run", experiment, "--pipeline", "one", "--only", "data")
+    assert (ended.code, "pipelines not run: two" in ended.out) == (0, True)
+    assert toys.calls("run", "toy-rerank") == 0
+    ended = irkit("run", experiment, "-p", "two")
+    assert "pipelines from the store: one" in ended.out and "not run" not in ended.out
+    ended = irkit("run", experiment, "-p", "tow")
+    assert (ended.code, "did you mean 'two'?" in ended.err) == (2, True)
+    expected = ("--set", "expected={two: {recall@2: 0.4}}")
+    shutil.rmtree("indexes")
+    ended = irkit("run", experiment, *expected, "--check", "-p", "one")
+    assert (ended.code, "-p one: --check finds no expected" in ended.err) == (2, True)
+
+
 def test_nothing_had_changed_only_when_nothing_was_computed(irkit: Irkit, experiment: Path) -> None:
     def unchanged(*settings: str) -> bool:
         return "nothing had changed" in irkit("run", experiment, *settings).out

@@ -12,6 +12,14 @@ import pytest
 Irkit = Callable[..., Any]
 QUICK = ["--beyond", "1", "--iterations", "800", "--patience", "200", "--device", "cpu", "--threads", "1"]
 
+SIZES = """\
+name: sizes
+collections: ["irkit/limit-synthetic?n=3", "irkit/limit-synthetic?n=3&docs=9"]
+metrics: [recall@2]
+pipelines:
+  one: [toy: {k: 5}]
+"""
+
 
 def test_a_curve_is_found_and_written(irkit: Irkit) -> None:
     ended = irkit("limit", "curve", "--dims", "2..3", "-o", "out", "--model-dims", "4096", *QUICK)
@@ -50,3 +58,20 @@ def test_mistakes_are_named_before_anything_runs(irkit: Irkit, words: tuple[str,
     ended = irkit("limit", "curve", "-o", "out", *words)
     assert ended.code == 2 and said in " ".join(ended.err.split())
     assert not Path("out").exists()
+
+
+@pytest.mark.usefixtures("toy_stages")
+def test_growth_reads_a_run_and_names_mistakes(irkit: Irkit) -> None:
+    Path("sizes.yaml").write_text(SIZES)
+    assert irkit("run", "sizes.yaml").code == 0
+    ended = irkit("limit", "growth", "eval/runs/sizes", "-o", "out", "-m", "recall@2")
+    assert ended.code == 0, ended.err
+    assert {path.name for path in Path("out").iterdir()} == {"growth.md", "growth.csv", "growth.svg"}
+    assert "| `one` |" in Path("out/growth.md").read_text() and "written to out" in ended.out
+    for words, said in (
+        (("-m", "map", "-o", "out"), "no score of map"),
+        (("-m", ",", "-o", "out"), "no metric is named"),
+        (("-o", "sizes.yaml"), "the output is no folder"),
+    ):
+        ended = irkit("limit", "growth", "eval/runs/sizes", *words)
+        assert ended.code == 2 and said in " ".join(ended.err.split())

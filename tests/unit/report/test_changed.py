@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Callable
-from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
-import pytest
+from islands import islands
 
 from irkit.report.build import render
 from irkit.report.changed import changed_tables
@@ -50,49 +48,36 @@ def changed(per_query: list[PerQuery], *queries: ChangedQuery) -> list[PerQuery]
     return [first.model_copy(update={"changed": list(queries)}), *rest]
 
 
-def test_the_page_shows_them(results: Results, per_query: list[PerQuery]) -> None:
-    html = render(results, changed(per_query, query(), query(qid="8", delta=0.25)))
-    assert "<bdi>rm3</bdi> on <bdi>beir/scifact/test</bdi>" in html
-    assert (
-        'Query <bdi>7</bdi> <span class="delta down">\N{MINUS SIGN}0.4321</span>: <bdi>green tea</bdi>'
-        in html
+def shown(results: Results, per_query: list[PerQuery]) -> list[dict[str, Any]]:
+    """What the page knows of changed queries of the first collection."""
+    island = islands(render(results, per_query)).get("details-0")
+    return [] if island is None else list(island["changed"])
+
+
+def test_the_page_has_them(results: Results, per_query: list[PerQuery]) -> None:
+    first, second = shown(results, changed(per_query, query(), query(qid="8", delta=0.25)))
+    assert (first["pipeline"], first["qid"], first["query"], first["delta"]) == (
+        "rm3",
+        "7",
+        "green tea",
+        -0.4321,
     )
-    assert 'Query <bdi>8</bdi> <span class="delta up">+0.2500</span>' in html
-    assert '<ins class="new">what is </ins>green tea <ins class="new">&lt;/ins&gt;&lt;script&gt;' in html
-    assert (
-        '<strong><bdi class="w10">tea</bdi><span class="sr"> (of the query)</span></strong> <span>0.5</span>'
-        in html
-    )
-    assert '<li><bdi class="w5">&lt;i&gt;leaf</bdi> <span>0.25</span></li>' in html
-    assert '<bdi class="n5">coffee</bdi>' in html
-    assert "<li><bdi>faint</bdi>" in html
-    assert "and 3 weaker terms" in html
-    assert "&lt;b&gt;asked &amp; told\ufffd[2J" in html
-    assert "It was given a vector." in html
-    assert html.count("The query as it was.") == 2
-    assert "<script>alert" not in html
-    assert 'href="#changed"' in html
-    assert "style=" not in html  # the page's policy would refuse it
-    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", html)
-    for tag in ("article", "details", "h4", "ins", "li", "p", "section", "strong", "ul"):
-        assert len(re.findall(f"<{tag}[ >]", html)) == html.count(f"</{tag}>")
-    levels = [int(level) for level in re.findall("<h([1-6])", html)]
-    assert all(after - before <= 1 for before, after in pairwise(levels))
+    assert (second["qid"], second["delta"]) == ("8", 0.25)
+    prompt, rm3, prf, idle = first["steps"]
+    assert prompt["words"] == [["what is ", True], ["green tea ", False], [HOSTILE, True]]
+    assert prompt["told"] == ["<b>asked & told\x1b[2J"]
+    assert [(term["term"], term["shade"], term["original"]) for term in rm3["terms"]] == [
+        ("tea", "w10", True),
+        ("<i>leaf", "w5", False),
+        ("coffee", "n5", False),
+        ("faint", None, None),
+    ]
+    assert (rm3["more"], prf["forms"]) == (3, ["vector"])
+    assert [step["changed"] for step in (prompt, rm3, prf, idle)] == [True, True, True, False]
 
 
-def test_without_a_baseline_no_difference_is_shown(
-    make: Callable[..., Results], per_query: list[PerQuery]
-) -> None:
-    html = render(make(baseline=None), changed(per_query, query(delta=None, metric=None)))
-    assert "Query <bdi>7</bdi>: <bdi>green tea</bdi>" in html
-    assert "Beside each query stands its difference" not in html
-    assert "lost most" not in html
-
-
-def test_without_query_stages_there_is_no_section(results: Results, per_query: list[PerQuery]) -> None:
-    html = render(results, per_query)
-    assert 'id="changed"' not in html
-    assert 'href="#changed"' not in html
+def test_without_query_stages_the_page_has_none(results: Results, per_query: list[PerQuery]) -> None:
+    assert shown(results, per_query) == []
 
 
 def test_tables_are_by_collection_and_pipeline(per_query: list[PerQuery]) -> None:
@@ -139,19 +124,3 @@ def test_files_of_earlier_runs_are_read(results: Results, per_query: list[PerQue
         assert values.pop("changed") == []
     path.write_text(json.dumps(data), encoding="utf-8")
     assert load_results(tmp_path) == (results, per_query)
-
-
-def test_where_all_are_ties_these_are_the_first(results: Results, per_query: list[PerQuery]) -> None:
-    ties = [query(delta=0.0), query(qid="8", delta=1e-9)]
-    html = render(results, changed(per_query, *ties))
-    assert 'No query won or lost on <bdi class="name">ndcg@10</bdi>: the first 2 queries.' in html
-    assert "lost most" not in html and "Beside each query" not in html
-    html = render(results, changed(per_query, *ties, query(pipeline="other")))
-    assert html.count("No query won or lost") == html.count("Beside each query") == 1
-    assert "lost most" in html
-
-
-@pytest.mark.parametrize("delta", [0.0, 1e-9])
-def test_a_tie_has_no_colour(results: Results, per_query: list[PerQuery], delta: float) -> None:
-    html = render(results, changed(per_query, query(delta=delta)))
-    assert "0.0000</span>: <bdi>green tea" in html

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
+from islands import islands
 from scipy import stats
 
 from irkit.config.statistics import Statistics, Test
@@ -154,9 +155,9 @@ def test_every_form_says_what_was_tested(make: Make) -> None:
     results, one = _results(make, _values(), test="randomisation", alpha=0.01)
     said = "of the two-sided randomisation test, 10,000 draws, corrected after Holm for 3 pipelines"
     html, text, tex = render(results, one), markdown(results, one), latex(results, one)
-    assert said in html
-    assert "below 0.01" in html
-    assert "judged@5" in html
+    main = islands(html)["main"]
+    assert {(each["how"], each["judged_at"]) for each in main["families"]} == {(said, 5)}
+    assert main["alpha"] == 0.01
     assert said in text
     assert "\\*: below 0.01" in text
     assert "judged@5" in text

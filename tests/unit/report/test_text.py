@@ -7,8 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
+from irkit.config.statistics import Statistics
 from irkit.report import format as fmt
-from irkit.report.results import Results, Score
+from irkit.report.details import Funnel, FunnelStep
+from irkit.report.pairs import families
+from irkit.report.results import PerQuery, Results, Score
 from irkit.report.text import markdown, terminal_tables, write_markdown
 
 
@@ -74,3 +77,61 @@ def test_markdown_escapes_what_would_break_the_table(make: Callable[..., Results
 def test_write_markdown(tmp_path: Path, results: Results) -> None:
     assert write_markdown(results, tmp_path).read_text(encoding="utf-8") == markdown(results)
     assert [path.name for path in tmp_path.iterdir()] == ["scores.md"]
+
+
+def _wide(results: Results, per_query: list[PerQuery], width: int = 150) -> str:
+    console = Console(width=width, color_system=None, force_terminal=False)
+    with console.capture() as capture:
+        for table in terminal_tables(results, width, per_query):
+            console.print(table)
+    return capture.get()
+
+
+def test_the_terminal_says_what_tests_say_of_the_first_metric(
+    results: Results, per_query: list[PerQuery]
+) -> None:
+    (first, *_) = families(results, per_query)
+    text = _wide(results, per_query)
+    of_first, rest = text.split("irkit/limit-small", 1)
+    for pair in first.pairs:
+        counts = f"{pair.wins}/{pair.ties}/{pair.losses}"
+        (line,) = [line for line in of_first.splitlines() if counts in line]
+        assert line.strip().startswith(pair.ours)
+        assert ("†" in line) is pair.significant
+    told = " ".join(of_first.split())
+    assert "†: below 0.05" in told and "on ndcg@10, against bm25" in told
+    assert "won/tied/lost" not in rest.split("Mean over")[1]
+    assert "won/tied/lost" not in _wide(results, per_query, 60)
+
+
+def test_the_terminal_has_letters_for_all_pairs(
+    make: Callable[..., Results], per_query: list[PerQuery]
+) -> None:
+    results = make(statistics=Statistics(pairs="all"))
+    (first, *_) = families(results, per_query)
+    lines = _wide(results, per_query).split("irkit/limit-small")[0].splitlines()
+    for letter, name in zip("abc", results.pipelines, strict=True):
+        (line,) = [line for line in lines if line.strip().startswith(f"{letter}: {name}")]
+        beaten = [
+            other
+            for other, theirs in zip("abc", results.pipelines, strict=True)
+            if any(p.better == name and {p.ours, p.other} == {name, theirs} for p in first.pairs)
+        ]
+        assert line.rstrip().endswith(" ".join(beaten))
+    assert any(pair.significant for pair in first.pairs)
+
+
+def test_where_relevant_documents_are_lost(results: Results) -> None:
+    steps = [
+        FunnelStep(stage="bm25", label="BM25 | x", inputs=[], relevant=80, top=40, lost=0),
+        FunnelStep(stage="cutoff", label="cutoff", inputs=[0], relevant=60, top=40, lost=20),
+    ]
+    funnel = Funnel(
+        collection="beir/scifact/test", pipeline="bm25", k=10, total=100, missed=20, queries=50, steps=steps
+    )
+    text = markdown(results, funnels=[funnel])
+    assert "| bm25 | found by no first stage |  |  | 20 (20.0 %) |" in text
+    assert r"| bm25 | BM25 \| x | 80 (80.0 %) | 40 (40.0 %) |  |" in text
+    assert "| bm25 | cutoff | 60 (60.0 %) | 40 (40.0 %) | 20 (20.0 %) |" in text
+    assert text.count("Where relevant documents are lost") == 1
+    assert "are lost" not in markdown(results)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from irkit.report.results import Results, StageTime
-from irkit.report.times import PipelineTime, StageRow, said, stage_times
+from irkit.report.times import StageRow, said, stage_times
 
 
 def _time(pipeline: str = "a", position: int = 0, **changes: Any) -> StageTime:
@@ -25,13 +25,12 @@ def _time(pipeline: str = "a", position: int = 0, **changes: Any) -> StageTime:
     return StageTime(pipeline=pipeline, position=position, **(fields | changes))
 
 
-def _pipelines(make: Callable[..., Results], *times: StageTime) -> tuple[PipelineTime, ...]:
-    (table,) = stage_times(make(stages=list(times), collections=[], pipelines={}))
-    return table.pipelines
+def _rows(make: Callable[..., Results], *times: StageTime) -> list[StageRow]:
+    return stage_times(make(stages=list(times), collections=[], pipelines={}))
 
 
 def _row(time: StageTime) -> StageRow:
-    return StageRow(time, None, 0, 0)
+    return StageRow(time, None)
 
 
 @pytest.mark.parametrize(("cached", "word"), [(0, "none"), (1, "some"), (9, "some"), (10, "all")])
@@ -53,37 +52,38 @@ def test_time_per_query_is_over_the_queries_that_were_computed(
     assert _row(_time(cached_queries=cached, timed_queries=timed)).per_query == seconds
 
 
-def test_the_longest_row_fills_the_bar(make: Callable[..., Results]) -> None:
-    first, second = _pipelines(make, _time("a"), _time("b", seconds=0.5, prepare_seconds=0.5))
-    assert (first.rows[0].prepare_share, first.rows[0].run_share) == (0.25, 0.75)
-    assert (second.rows[0].prepare_share, second.rows[0].run_share) == (0.125, 0.125)
-
-
 def test_stages_are_in_order_and_shared_ones_name_the_first(make: Callable[..., Results]) -> None:
-    first, second = _pipelines(
+    rows = _rows(
         make,
         _time("a", node="n"),
         _time("b", 1, label="last"),
         _time("b", 0, node="n"),
         _time("b", 2, node="m"),
     )
-    assert [row.shared_with for row in first.rows] == [None]
-    assert [row.shared_with for row in second.rows] == ["a", None, None]
-    assert second.rows[1].time.label == "last"
-    assert second.seconds == 12
+    assert [(row.time.pipeline, row.time.position) for row in rows] == [
+        ("a", 0),
+        ("b", 0),
+        ("b", 1),
+        ("b", 2),
+    ]
+    assert [row.shared_with for row in rows] == [None, "a", None, None]
 
 
-def test_a_node_that_stands_twice_in_a_pipeline_is_paid_once(make: Callable[..., Results]) -> None:
-    (pipeline,) = _pipelines(make, _time("a", 0, node="n"), _time("a", 1, node="n"))
-    assert pipeline.rows[1].shared_with == "a"
-    assert pipeline.seconds == 4
+def test_a_node_is_not_shared_between_collections(make: Callable[..., Results]) -> None:
+    rows = _rows(make, _time("a", node="n"), _time("a", node="n", collection="d"))
+    assert [row.shared_with for row in rows] == [None, None]
+
+
+def test_a_node_that_stands_twice_in_a_pipeline_is_shared_with_itself(make: Callable[..., Results]) -> None:
+    rows = _rows(make, _time("a", 0, node="n"), _time("a", 1, node="n"))
+    assert rows[1].shared_with == "a"
 
 
 def test_notes_stand_in_the_row_that_paid_alone(make: Callable[..., Results]) -> None:
     notes = {"model": "a long address", "batch": 8}
-    first, second = _pipelines(make, _time("a", node="n", notes=notes), _time("b", node="n", notes=notes))
-    assert first.rows[0].notes == {"model": "a long address", "batch": "8"}
-    assert second.rows[0].notes == {}
+    first, second = _rows(make, _time("a", node="n", notes=notes), _time("b", node="n", notes=notes))
+    assert first.notes == {"model": "a long address", "batch": "8"}
+    assert second.notes == {}
 
 
 @pytest.mark.parametrize(
@@ -103,16 +103,11 @@ def test_a_gate_that_decides_nothing_is_told(
     make: Callable[..., Results], kept: int, changed: int, told: str
 ) -> None:
     counts = {"kept the query": kept, "changed it": changed}
-    (pipeline,) = _pipelines(make, _time("a", notes={"gate": counts, "answers": {"bad": 0, "good": 3}}))
-    found = pipeline.rows[0].notes
+    (row,) = _rows(make, _time("a", notes={"gate": counts, "answers": {"bad": 0, "good": 3}}))
+    found = row.notes
     assert found["gate"].startswith(told)
     assert (": it let" in found["gate"]) == (": it let" in told)
     assert found["answers"] == "bad 0, good 3"
-
-
-def test_no_cost_at_all_draws_no_bar(make: Callable[..., Results]) -> None:
-    (pipeline,) = _pipelines(make, _time(seconds=0, prepare_seconds=0))
-    assert (pipeline.rows[0].prepare_share, pipeline.rows[0].run_share) == (0, 0)
 
 
 def test_said() -> None:

@@ -122,6 +122,48 @@ def test_easy_patterns_reach_the_largest_size(tmp_path: Path) -> None:
         assert (point.critical, point.capped) == (6, True)
 
 
+def ending(monkeypatch: pytest.MonkeyPatch, most: int, steps: int) -> list[tuple[int, list[int]]]:
+    """Let every start solve up to ``most`` documents and stall after ``steps``, and return the list of (n, seeds) of the calls."""
+    calls = list[tuple[int, list[int]]]()
+
+    def solve(relevant: Any, n: int, dim: int, seeds: Any, *rest: Any) -> list[Trial]:
+        calls.append((n, list(seeds)))
+        ok = n <= most
+        return [
+            Trial(s, ok, "solved" if ok else "stalled", 50 if ok else steps, 1.0, 1, 1e-3 if ok else None)
+            for s in seeds
+        ]
+
+    monkeypatch.setattr(module, "solve", solve)
+    return calls
+
+
+def test_failures_in_haste_leave_a_point_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ending(monkeypatch, 40, QUICK.patience + 2 * QUICK.every)
+    dims = [8, 9, 10, 11, 12]
+    found = trace(dims, SETTINGS, tmp_path / "a", device="cpu")
+    assert all(p.critical == 40 and p.hasty and p.open and not p.capped for p in found.points)
+    assert found.own is None and found.points[0].says() == "at least 40"
+    write_curve(found, tmp_path)
+    page = (tmp_path / "curve.md").read_text()
+    assert "At d = 8, 9, 10, 11, 12 every start" in page and "200 steps\nwithout progress" in page
+    assert (tmp_path / "curve.svg").read_text().count('class="open"') == 5 + 1  # and one in the legend
+    ending(monkeypatch, 40, QUICK.patience + 2 * QUICK.every + 1)
+    found = trace(dims, SETTINGS, tmp_path / "b", device="cpu")
+    assert not any(p.open for p in found.points) and found.own is not None
+
+
+def test_large_starts_take_a_gpu_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = ending(monkeypatch, 16, 5000)
+    monkeypatch.setattr(module, "_TOGETHER", math.comb(17, 2) * 17)
+    trace([6], SETTINGS, tmp_path, device="cuda")
+    assert (16, [0, 1, 2]) in calls and (17, [0, 1, 2]) in calls
+    calls.clear()
+    monkeypatch.setattr(module, "_TOGETHER", math.comb(17, 2) * 17 - 1)
+    trace([7], SETTINGS, tmp_path, device="cuda")
+    assert [seeds for n, seeds in calls if n == 17] == [[0], [1], [2]] and (16, [0, 1, 2]) in calls
+
+
 @pytest.mark.parametrize(
     ("make", "where"),
     [

@@ -1,4 +1,4 @@
-"""Free embeddings: the loss against automatic differentiation in float64, small cases whose answer geometry knows, and endings."""
+"""Free embeddings: small cases whose answer geometry knows, and endings."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from irkit.core.errors import ConfigError
 from irkit.theory import free_embeddings
-from irkit.theory.free_embeddings import Optimiser, _Batch, _start, loss_and_gradient, solve
+from irkit.theory.free_embeddings import Optimiser, _Batch, solve
 from irkit.theory.margin import margin
 
 QUICK = Optimiser(iterations=800, patience=200)
@@ -24,38 +24,6 @@ def pairs(n: int) -> np.ndarray:
 @pytest.fixture(autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
-
-
-@pytest.mark.parametrize(("n", "k", "dim"), [(5, 2, 3), (6, 1, 4), (7, 3, 2)])
-def test_loss_and_gradient_are_those_of_automatic_differentiation(n: int, k: int, dim: int) -> None:
-    judged = torch.tensor(list(combinations(range(n), k)))
-    m = len(judged)
-    points = torch.randn(2, m + n, dim, dtype=torch.float64, requires_grad=True)
-    log = torch.log_softmax(points[:, :m] @ points[:, m:].transpose(1, 2) / 0.3, 2)
-    wanted = torch.stack([-log[s].gather(1, judged).mean() for s in range(2)])
-    wanted.sum().backward()
-    gradient = torch.full_like(points, 7.0)
-    with torch.no_grad():
-        loss = loss_and_gradient(points.detach(), judged.expand(2, m, k), 0.3, gradient)
-    torch.testing.assert_close(loss, wanted.detach(), rtol=1e-12, atol=0)
-    torch.testing.assert_close(gradient, points.grad, rtol=1e-10, atol=1e-14)
-
-
-def test_the_steps_are_adams_with_lengths_set_back() -> None:
-    judged, how = pairs(6), Optimiser(every=25)
-    batch = _Batch(judged, 6, 3, [0, 1], how, "cpu")
-    batch._advance(0, 25)
-    for at, seed in enumerate((0, 1)):
-        points = _start(seed, len(judged), 6, 3).double().requires_grad_()
-        adam = torch.optim.Adam([points], lr=0.01)
-        for _ in range(25):
-            adam.zero_grad()
-            log = torch.log_softmax(points[: len(judged)] @ points[len(judged) :].T / 0.1, 1)
-            (-log.gather(1, torch.from_numpy(judged)).mean()).backward()
-            adam.step()
-            with torch.no_grad():
-                points /= points.norm(dim=1, keepdim=True)
-        torch.testing.assert_close(batch.points[at].double(), points.detach(), rtol=1e-3, atol=1e-4)
 
 
 # On a circle a pair can be the best two only where its documents are neighbours, and n documents have n such pairs: all

@@ -43,6 +43,19 @@ def test_behind_a_gap_the_steps_double_again() -> None:
     assert len(asked) == len(set(asked)) < 30
 
 
+@pytest.mark.parametrize(("guess", "after"), [(80, [81, 83, 87]), (650, [656, 668, 692])])
+def test_the_first_step_is_a_hundredth_of_the_guess(guess: int, after: list[int]) -> None:
+    for most in (5000, 10):
+        asked: list[int] = []
+
+        def solved(n: int, most: int = most, asked: list[int] = asked) -> bool:
+            asked.append(n)
+            return n <= most
+
+        find_critical(solved, guess, 3, 9000)
+        assert asked[:4] == [guess, *(after if most > guess else [2 * guess - n for n in after])]
+
+
 def test_nothing_and_everything() -> None:
     assert find_critical(lambda _: False, 9, 3, 50) == Critical(None)
     assert find_critical(lambda _: True, 9, 3, 50) == Critical(50, capped=True)

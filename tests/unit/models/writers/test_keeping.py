@@ -46,6 +46,17 @@ def keeper(writer: Fake, folder: Path, counts: Counter[str] | None = None) -> Ke
     return Keeper(writer, Store(folder).ledger("texts"), Counter() if counts is None else counts)
 
 
+def test_where_nothing_may_be_written(tmp_path: Path) -> None:
+    writer, counts = Fake(), Counter[str]()
+    keeper(writer, tmp_path).texts(jobs("ab", "cd"))
+    reader = Keeper(Fake(fail="xy"), Store(tmp_path).ledger("texts"), counts, writes=False)
+    assert reader.texts(jobs("cd", "ab", "cd")) == ["dc", "ba", "dc"]
+    assert counts == {"texts/from the store": 2, "tokens/prompt": 4, "tokens/completion": 6}
+    with pytest.raises(ModelError, match="a text is not written yet") as caught:
+        reader.texts(jobs("ab", "xy"))
+    assert "irkit run" in str(caught.value.problems[0].hint)
+
+
 def test_each_text_once_in_the_order_asked(tmp_path: Path) -> None:
     writer, counts = Fake(), Counter[str]()
     assert keeper(writer, tmp_path, counts).texts(jobs("ab", "cd", "ab", "ef")) == ["ba", "dc", "ba", "fe"]

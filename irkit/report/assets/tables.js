@@ -1,14 +1,15 @@
 "use strict";
-// The page is complete without this script: it adds sorting, copying and the choice of light or dark.
+// Sorting, copying, and the choice of light or dark: what every page of irkit does. A page is complete without it.
 
 const say = (text) => { document.getElementById("status").textContent = text; };
 
-// Sorting: a click turns the column to descending, ascending, and back to the order of the experiment. Empty cells stay last.
-for (const table of document.querySelectorAll("table.sortable")) {
+// A click turns the column to descending, ascending, and back to the order in which the rows stood. Empty cells stay last.
+const sortable = (table) => {
   const body = table.tBodies[0];
   const original = [...body.rows];
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => {
+    if (!head.dataset.sort) return;
     const isText = head.dataset.sort === "text";
     const turns = isText ? ["ascending", "descending", null] : ["descending", "ascending", null];
     const button = document.createElement("button");
@@ -22,7 +23,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
       if (turn) {
         head.setAttribute("aria-sort", turn);
         const sign = turn === "ascending" ? 1 : -1;
-        const key = (row) => row.cells[column].dataset.value;
+        const key = (row) => row.cells[column].dataset.value ?? row.cells[column].textContent;
         rows.sort((a, b) => {
           const [x, y] = [key(a), key(b)];
           if (isText) return sign * x.localeCompare(y);
@@ -31,12 +32,12 @@ for (const table of document.querySelectorAll("table.sortable")) {
         });
       }
       body.append(...rows);
-      say(turn ? `Sorted by ${button.textContent}, ${turn}` : "In the order of the experiment");
+      say(turn ? `Sorted by ${button.textContent}, ${turn}` : "In the order in which they stood");
     });
   });
-}
+};
 
-for (const button of document.querySelectorAll("[data-copy]")) {
+const copyable = (button) => {
   const source = document.getElementById(button.dataset.copy);
   const label = button.firstChild;
   button.hidden = false;
@@ -52,7 +53,10 @@ for (const button of document.querySelectorAll("[data-copy]")) {
     say(label.textContent);
     setTimeout(() => { label.textContent = "Copy"; }, 2000);
   });
-}
+};
+
+document.querySelectorAll("table.sortable").forEach(sortable);
+document.querySelectorAll("[data-copy]").forEach(copyable);
 
 {
   const root = document.documentElement;
