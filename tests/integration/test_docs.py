@@ -36,10 +36,11 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
     expected = {
         "README.md": ["sh", "yaml", "sh", "python", "python", "toml"],
         "docs/architecture.md": [],
-        "docs/limit.md": ["yaml", "sh", "sh"],
+        "docs/limit.md": ["yaml", "sh", "sh", "sh"],
         "docs/benchmarks.md": ["sh", "yaml", "json", "yaml"],
         "docs/multi-vector.md": ["yaml", "yaml"],
         "docs/query-side.md": ["yaml", "yaml", "sh"],
+        "docs/report.md": ["yaml", "sh"],
         "docs/rerankers.md": ["yaml", "sh", "sh", "yaml"],
         "CONTRIBUTING.md": ["sh"],
         "indexes/README.md": [""],
@@ -70,6 +71,7 @@ def test_make_targets_exist(name: str, block: int) -> None:
         ("docs/multi-vector.md", 1),
         ("docs/query-side.md", 0),
         ("docs/query-side.md", 1),
+        ("docs/report.md", 0),
         ("docs/rerankers.md", 0),
         ("docs/rerankers.md", 3),
     ],
@@ -119,7 +121,18 @@ def test_the_search_that_explains_is_a_command() -> None:
     assert "--explain" in arguments
 
 
-@pytest.mark.parametrize("block", [1, 2])
+def test_the_growth_of_limit_is_two_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("limit-sizes.yaml").touch()
+    run, growth = (command(line) for line in blocks("docs/limit.md")[1][1].strip().splitlines())
+    assert run[:2] == ["irkit", "run"] and growth[:3] == ["irkit", "limit", "growth"]
+    group = get_command(app).commands  # type: ignore[attr-defined]
+    group["run"].make_context("run", run[2:])
+    given = group["limit"].commands["growth"].make_context("growth", growth[3:]).params
+    assert given["runs"] == [Path("eval/runs/limit-sizes")]
+
+
+@pytest.mark.parametrize("block", [2, 3])
 def test_the_curves_of_limit_are_commands(block: int) -> None:
     program, *arguments = command(blocks("docs/limit.md")[block][1])
     assert (program, *arguments[:2]) == ("irkit", "limit", "curve")
@@ -128,6 +141,17 @@ def test_the_curves_of_limit_are_commands(block: int) -> None:
         group = group.commands[name]  # type: ignore[attr-defined]
     given = group.make_context("curve", arguments[2:]).params
     assert read_dims(given["dims"], "--dims")[0] == 4
+
+
+def test_the_commands_around_the_report_are_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("looked-into.yaml").touch()
+    for folder in ("looked-into", "hybrid"):
+        (tmp_path / "eval" / "runs" / folder).mkdir(parents=True)
+    for line in blocks("docs/report.md")[1][1].strip().splitlines():
+        program, name, *arguments = command(line)
+        assert program == "irkit"
+        get_command(app).commands[name].make_context(name, arguments)  # type: ignore[attr-defined]
 
 
 @pytest.mark.model

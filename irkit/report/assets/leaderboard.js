@@ -195,6 +195,7 @@
       notes.replaceChildren(...legend(seen, found, metric));
       count.textContent = `${found.length} of ${main.pipelines.length} shown`;
       readout.textContent = RESTING;
+      readout.classList.remove("told");
     });
     const neighbour = (node, way) => {
       const [td, tr] = [node.closest("td"), node.closest("tr")];
@@ -267,6 +268,7 @@
       const [pipeline, key] = [Number(at.split(" ")[0]), at.slice(at.indexOf(" ") + 1)];
       const column = board.columns().find((each) => each.key === key);
       const text = about(column, board.metric(), pipeline).join("; ");
+      readout.classList.add("told");  // only then does it stand over the rows at the window's edge
       readout.replaceChildren(name(main.pipelines[pipeline].name), " on ", name(column.name), `: ${text}.`);
     };
     box.addEventListener("focusin", tell);

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import toys
+from islands import islands
 
 from irkit.api import Workspace, run
 from irkit.api.explained import MOST_PIECES
@@ -66,15 +67,16 @@ def test_explanations_are_kept_and_shown(workspace: Workspace) -> None:
     best = per_query.explained[1].documents[0]
     assert len(per_query.explained[0].documents) == 3
     assert (best.docno, "".join(best.pieces), best.weights) == ("d6", "c c c d", [1, 1, 1, 1])
-    page = (folder / "report.html").read_text(encoding="utf-8")
-    assert 'id="explained"' in page
+    shown = islands((folder / "report.html").read_text(encoding="utf-8"))["details-0"]["explained"]
+    assert [(each["pipeline"], each["qid"]) for each in shown] == [("look", "q1"), ("look", "q2")]
+    assert "".join(text for text, _, _ in shown[1]["documents"][0]["spans"]) == "c c c d"
     runs = toys.calls("run", "toy-look")
     again, _ = run(experiment(), workspace)
     assert again.scores == results.scores
     assert (
         toys.calls("run", "toy-look") == runs
     )  # asking for explanations, or no longer, computes nothing anew
-    assert 'id="explained"' not in (folder / "report.html").read_text(encoding="utf-8")
+    assert not islands((folder / "report.html").read_text(encoding="utf-8"))["details-0"]["explained"]
 
 
 def test_they_name_the_rank_before_and_the_judgement(workspace: Workspace) -> None:
