@@ -457,7 +457,9 @@ def _efficiency(collections: Sequence[str], called: Sequence[str], chance: rando
 
 
 def _latency(mean: float) -> Latency:
-    return Latency(samples=100, mean=mean, p50=0.9 * mean, p95=1.7 * mean, p99=2.6 * mean)
+    return Latency(
+        samples=100, mean=mean, p50=0.9 * mean, p95=1.7 * mean, p99=2.6 * mean, warmed=2000, steady=True
+    )
 
 
 HOSTILE = [

@@ -90,14 +90,18 @@ def _stored(experiment: Experiment, names: Sequence[str], collection: str, works
 
 
 def restricted(experiment: Experiment, pipelines: Sequence[str]) -> Experiment:
-    """Return the experiment with some of its pipelines alone; what others were to be compared with goes with them."""
+    """Return the experiment with some of its pipelines alone; what others were to be compared with goes with them.
+
+    With an order control stays the pipeline that it is of: alone it would be a pipeline like any other, and be ranked.
+    """
+    kept = {*pipelines, *(of for control, of in experiment.controls.items() if control in pipelines)}
     return replace(
         experiment,
-        pipelines={name: each for name, each in experiment.pipelines.items() if name in pipelines},
-        baseline=experiment.baseline if experiment.baseline in pipelines else None,
+        pipelines={name: each for name, each in experiment.pipelines.items() if name in kept},
+        baseline=experiment.baseline if experiment.baseline in kept else None,
         expected={
-            collection: {name: scores for name, scores in of.items() if name in pipelines}
+            collection: {name: scores for name, scores in of.items() if name in kept}
             for collection, of in experiment.expected.items()
         },
-        reference={name: each for name, each in experiment.reference.items() if name in pipelines},
+        reference={name: each for name, each in experiment.reference.items() if name in kept},
     )

@@ -12,7 +12,7 @@ from irkit.api.details import CollectionDetails, Source, Track, collection_detai
 from irkit.api.run_files import ANY, RunFiles, choose_baseline, find_collections, name_runs
 from irkit.api.stored_details import rows_to_keep
 from irkit.config.report import ReportOptions
-from irkit.core.errors import ConfigError, DataError
+from irkit.core.errors import ConfigError, DataError, Problem
 from irkit.core.fingerprint import file_sha256
 from irkit.core.metric import parse_metric
 from irkit.data.collection import EvalPolicy
@@ -80,10 +80,7 @@ def compare(
     """
     started = time.perf_counter()
     named = name_runs(runs)
-    wanted = list(dict.fromkeys(str(parse_metric(metric)) for metric in metrics))
-    if not wanted:
-        raise ConfigError.of("there is no metric", where="metrics", hint="for example: ndcg@10,recall@100")
-    chosen = choose_baseline(baseline, list(named))
+    wanted, chosen = _options(metrics, baseline, list(named))
     folder = Path(output)
     if (folder / _EXPERIMENT).exists():
         hint = "choose another folder"
@@ -115,6 +112,25 @@ def compare(
     write_exports(results, per_query, folder, tested, details.funnels)
     write_report(folder, (results, per_query), tested)
     return results, folder
+
+
+def _options(metrics: Sequence[str], baseline: str | None, runs: list[str]) -> tuple[list[str], str | None]:
+    """Return the metrics and the baseline; what is wrong with either is told at once."""
+    wanted, chosen, problems = dict[str, None](), None, list[Problem]()
+    for metric in metrics:
+        try:
+            wanted[str(parse_metric(metric))] = None
+        except ConfigError as error:
+            problems += error.problems
+    if not metrics:
+        problems.append(Problem("there is no metric", "metrics", "for example: ndcg@10,recall@100"))
+    try:
+        chosen = choose_baseline(baseline, runs)
+    except ConfigError as error:
+        problems += error.problems
+    if problems:
+        raise ConfigError(*problems)
+    return list(wanted), chosen
 
 
 @dataclass(frozen=True)
@@ -181,6 +197,7 @@ def _details(
         docs=pooled.docs,
         texts=judged.texts,
         has_texts=False,
+        has_scores=judged.ties == "docno",
     )
     tracks = {
         run: Track([("run file", "run file")], [()], lambda rankings=rankings: [rankings])  # type: ignore[misc]

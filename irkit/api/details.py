@@ -16,7 +16,7 @@ from irkit.core.rankings import CodeArray, Rankings, ScoreArray
 from irkit.core.text import well_formed
 from irkit.data.collection import Qrels
 from irkit.evaluate.funnel import Ranks, Relevant, ranks_after, survival
-from irkit.report.budget import costs_of, fitted
+from irkit.report.budget import Costs, costs_of, fitted
 from irkit.report.details import (
     Details,
     DetailsFile,
@@ -32,6 +32,8 @@ from irkit.report.results import Record, Results
 
 MOST_RELEVANT: Final = 20
 """Relevant documents of a query that are kept."""
+QUERY_CHARACTERS: Final = 2000
+"""Of the text of a query that are kept; more where the experiment keeps more of documents."""
 
 
 class Documents(Protocol):
@@ -56,12 +58,14 @@ class Track:
         inputs: for each step the numbers of the steps that it works on.
         load: returns the rankings after each step.
         left_out: the labels of the stages whose rankings are not known.
+        unknown: the steps, by number, to which documents come from such stages with nothing known before them.
     """
 
     stages: Sequence[tuple[str, str]]
     inputs: Sequence[Sequence[int]]
     load: Callable[[], Sequence[Rankings]]
     left_out: Sequence[str] = ()
+    unknown: Sequence[int] = ()
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,7 @@ class Source:
         docs: the documents; a code beyond them is one of ``qrels.unknown``.
         texts: the texts of queries by id; those that have none are not known.
         has_texts: whether the texts of documents are known.
+        has_scores: whether the scores of rankings are those of the pipelines, and not places.
     """
 
     name: str
@@ -85,14 +90,15 @@ class Source:
     docs: Documents
     texts: Mapping[str, str]
     has_texts: bool = True
+    has_scores: bool = True
 
 
 class CollectionDetails(Record):
-    """Funnels and queries of one collection; ``costs`` are the bytes of its queries (:func:`~irkit.report.budget.costs_of`)."""
+    """Funnels and queries of one collection; ``costs`` are their bytes (:func:`~irkit.report.budget.costs_of`)."""
 
     funnels: list[Funnel]
     details: Details
-    costs: list[int]
+    costs: Costs
 
 
 def collection_details(
@@ -111,6 +117,8 @@ def collection_details(
     """
     relevant = Relevant.of(source.qrels, exclude=source.queries.exclude, level=source.level)
     queries, funnels = relevant.queries, []
+    outside = relevant.outside(len(source.docs))
+    lacking = int(outside.sum())
     ranks: dict[str, Ranks] = {}
     hits: dict[str, Rankings] = {}
     exclude = source.queries.exclude
@@ -120,9 +128,17 @@ def collection_details(
         missed, counts = survival(after, track.inputs, k)
         steps = [
             FunnelStep(
-                stage=stage, label=label, inputs=list(inputs), relevant=c.relevant, top=c.top, lost=c.lost
+                stage=stage,
+                label=label,
+                inputs=list(inputs),
+                relevant=c.relevant,
+                top=c.top,
+                lost=c.lost,
+                unknown=number in track.unknown,
             )
-            for (stage, label), inputs, c in zip(track.stages, track.inputs, counts, strict=True)
+            for number, ((stage, label), inputs, c) in enumerate(
+                zip(track.stages, track.inputs, counts, strict=True)
+            )
         ]
         funnels.append(
             Funnel(
@@ -130,7 +146,8 @@ def collection_details(
                 pipeline=pipeline,
                 k=k,
                 total=len(relevant),
-                missed=missed,
+                missed=missed - lacking,  # what is not there is in no output
+                outside=lacking,
                 queries=queries,
                 steps=steps,
                 left_out=list(track.left_out),
@@ -139,7 +156,7 @@ def collection_details(
         ranks[pipeline] = after
         mine = loaded[-1].take(rows)
         hits[pipeline] = mine.without([exclude[row] for row in rows] if exclude else []).top(options.hits)
-    details = _details(source, relevant, rows, ranks, hits, options.characters)
+    details = _details(source, relevant, outside, rows, ranks, hits, options.characters)
     return CollectionDetails(funnels=funnels, details=details, costs=costs_of(details))
 
 
@@ -191,39 +208,52 @@ class _Texts:
         docno = well_formed(docs.docno(code))
         if not self._source.has_texts or not self._characters:
             return Text(docno=docno)
-        text = well_formed(docs.text(code))
-        return Text(docno=docno, text=text[: self._characters], more=len(text) > self._characters)
+        text, more = beginning(docs.text(code), self._characters)
+        return Text(docno=docno, text=text, more=more)
+
+
+def beginning(text: str, characters: int) -> tuple[str, bool]:
+    """Return the first characters of a text, well-formed, and whether it goes on; the rest of it is not looked at."""
+    begin = well_formed(
+        text[: 2 * characters + 2]
+    )  # a character may be two surrogates, and the last one of these half of one
+    return begin[:characters], len(begin) > characters
 
 
 def _details(
     source: Source,
     relevant: Relevant,
+    outside: NDArray[np.bool_],
     rows: Sequence[int],
     ranks: Mapping[str, Ranks],
     hits: Mapping[str, Rankings],
     characters: int,
 ) -> Details:
-    """Put the queries together; ``hits`` are those of ``rows``, ``ranks`` those of all relevant pairs."""
+    """Put the queries together; ``hits`` are those of ``rows``, ``ranks`` and ``outside`` those of all relevant pairs."""
     texts = _Texts(source, characters)
     queries = []
     for place, row in enumerate(rows):
         qid = source.queries.qid[row]
-        text = source.texts.get(qid)
+        text, more = beginning(source.texts.get(qid, ""), max(QUERY_CHARACTERS, characters))
         shown = _shown(relevant, row)
         queries.append(
             QueryDetails(
                 qid=well_formed(qid),
-                text=None if text is None else well_formed(text),
+                text=text if qid in source.texts else None,
+                more=more,
                 relevant=[
                     RelevantDocument(
                         doc=texts.number(int(relevant.doc[each])),
                         gain=int(relevant.gain[each]),
+                        outside=bool(outside[each]),
                         ranks={p: [rank or None for rank in of[each].tolist()] for p, of in ranks.items()},
                     )
                     for each in shown.places
                 ],
                 more_relevant=shown.more,
-                hits={p: _hits(of[place], source.qrels[row], texts) for p, of in hits.items()},
+                hits={
+                    p: _hits(of[place], source.qrels[row], texts, source.has_scores) for p, of in hits.items()
+                },
             )
         )
     every = set(np.flatnonzero(source.qrels.judged).tolist()) <= set(rows)
@@ -233,12 +263,17 @@ def _details(
 
 
 def _hits(
-    found: tuple[CodeArray, ScoreArray], judged: tuple[CodeArray, NDArray[np.int32]], texts: _Texts
+    found: tuple[CodeArray, ScoreArray],
+    judged: tuple[CodeArray, NDArray[np.int32]],
+    texts: _Texts,
+    has_scores: bool,
 ) -> Hits:
     docs, scores = found
     gains = dict(zip(*(each.tolist() for each in judged), strict=True))
     return Hits(
         docs=[texts.number(code) for code in docs.tolist()],
-        scores=[float(str(score)) for score in scores],  # as short as a float32 can be written
+        scores=[float(str(score)) for score in scores]
+        if has_scores
+        else [],  # as short as a float32 can be written
         gains=[gains.get(code) for code in docs.tolist()],
     )

@@ -8,9 +8,12 @@ from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from irkit.core.errors import ConfigError
+from irkit.config.defaults import LEADERBOARD
+from irkit.core.alone import alone
+from irkit.core.errors import ConfigError, Problem
 from irkit.core.files import write_atomically
 from irkit.report import leaderboard_page as pages
+from irkit.report.folders import folder_hint, run_folders
 from irkit.report.leaderboard import Leaderboard, leaderboard
 from irkit.report.leaderboard_history import (
     HISTORY,
@@ -25,7 +28,7 @@ from irkit.report.leaderboard_history import (
 from irkit.report.leaderboard_view import make_view
 from irkit.report.results import RESULTS, Results, read_results
 
-OUTPUT = Path("eval/leaderboard")
+_LOCK = ".leaderboard.lock"
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Made:
     """A leaderboard that was written.
 
     Attributes:
-        changes: what changed since the last one by the same metric and average: falsy when nothing did; None for the first.
+        changes: what changed since the last one of its kind: falsy when nothing did; None for the first.
         skipped: files given that hold no results.
     """
 
@@ -46,7 +49,7 @@ class Made:
 def make_leaderboard(
     runs: Sequence[str | Path],
     *,
-    output: Path | str = OUTPUT,
+    output: Path | str = LEADERBOARD,
     metric: str | None = None,
     average: str | None = None,
     collections: Sequence[str] = (),
@@ -56,7 +59,8 @@ def make_leaderboard(
     """Rank the pipelines of many experiments together and write the page, Markdown, CSV and the history.
 
     The files are written one by one, each whole or not at all; calling again after an interruption completes them. The same
-    experiments in another order make the same files.
+    experiments in another order make the same files. Processes that write to one folder do so one after the other,
+    each adding to the history of the one before.
 
     Args:
         runs: folders of finished runs, folders of such folders, or files ``results.json``.
@@ -75,33 +79,45 @@ def make_leaderboard(
     paths, skipped = _files(runs)
     read = [(str(path), read_results(path)) for path in paths]
     if not read:
+        if skipped:
+            files = (
+                Problem(
+                    "there is no experiment to rank: this is a file, not the folder of a run",
+                    str(path),
+                    folder_hint(path),
+                )
+                for path in skipped
+            )
+            raise ConfigError(*files)
         hint = "give folders of finished runs, for example eval/runs/*"
         raise ConfigError.of("there is no experiment to rank", hint=hint)
     read.sort(key=lambda each: (each[1].provenance.created, each[1].experiment, each[0]))
     folder = Path(output)
-    history = load_history(folder)
+    load_history(folder)  # a damaged one is told of before anything is made
     view = make_view(read, metric, average, collections)
     board = leaderboard([results for _, results in read], view, controls=controls)
     if not board.rows:
         hint = "; ".join(f"{path} has {', '.join(_metrics(results))}" for path, results in read)
         raise ConfigError.of(f"no pipeline has a {view.metric} on the collections in view", hint=hint)
     ours = version("irkit")
-    now = datetime.now(UTC).isoformat(timespec="seconds")
-    history, found = with_snapshot(history, snapshot_of(board, now, ours))
-    alike = history.like(snapshot_of(board, now, ours))
-    shown = pages.Shown(
-        title=title,
-        board=board,
-        date=alike[-1].date,
-        irkit=ours,
-        snapshots=len(alike),
-        changes=changes(alike[-2], alike[-1]) if len(alike) > 1 else None,
-        past=past_means(alike),
-    )
-    texts = {"html": pages.page(shown), "md": pages.markdown(shown), "csv": pages.csv(shown)}
-    write_atomically(folder / HISTORY, history_text(history))
-    for ending, text in texts.items():
-        write_atomically(folder / f"leaderboard.{ending}", text)
+    with alone(folder, _LOCK):
+        now = datetime.now(UTC).isoformat(timespec="seconds")
+        snapshot = snapshot_of(board, now, ours)
+        history, found = with_snapshot(load_history(folder), snapshot)
+        alike = history.like(snapshot)
+        shown = pages.Shown(
+            title=title,
+            board=board,
+            date=alike[-1].date,
+            irkit=ours,
+            snapshots=len(alike),
+            changes=changes(alike[-2], alike[-1]) if len(alike) > 1 else None,
+            past=past_means(alike),
+        )
+        texts = {"html": pages.page(shown), "md": pages.markdown(shown), "csv": pages.csv(shown)}
+        write_atomically(folder / HISTORY, history_text(history))
+        for ending, text in texts.items():
+            write_atomically(folder / f"leaderboard.{ending}", text)
     return Made(board, folder, found, tuple(skipped))
 
 
@@ -110,10 +126,8 @@ def _files(runs: Sequence[str | Path]) -> tuple[list[Path], list[Path]]:
     found: dict[Path, Path] = {}
     skipped = []
     for run in map(Path, runs):
-        inside = [run / RESULTS]
-        if run.is_dir() and not inside[0].exists():
-            inside = sorted(run.glob(f"*/{RESULTS}")) or inside
-        elif run.is_file():
+        inside = [folder / RESULTS for folder in run_folders(run)]
+        if run.is_file():
             inside = [run]
             if run.suffix != ".json":
                 skipped.append(run)

@@ -9,20 +9,17 @@ from pathlib import Path
 from irkit.api.chosen import chosen, chosen_pipelines
 from irkit.api.measured import Outcome, Task, measure_pipeline
 from irkit.api.measured_apart import measure_apart
+from irkit.api.measured_kept import keep, require_place, show
 from irkit.api.workspace import Workspace
+from irkit.config.defaults import TIMED_QUERIES, WARMUP_QUERIES
 from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError, DataError
 from irkit.data.collection import Collection
-from irkit.exec.resources import machine_name
+from irkit.exec.resources import load, machine_name
 from irkit.pipeline.graph import Node, merged
-from irkit.report.build import write_report
-from irkit.report.efficiency import Efficiency, devices, load_efficiency, save_efficiency
-from irkit.report.efficiency import merged as merged_with
-from irkit.report.efficiency_tables import write_tables
+from irkit.report.efficiency import BUSY, Efficiency, devices
 from irkit.report.provenance import collect
-from irkit.report.results import RESULTS
-
-QUERIES, WARMUP = 100, 10
+from irkit.report.results import Provenance
 
 
 def measure(
@@ -32,8 +29,8 @@ def measure(
     settings: Sequence[str] = (),
     only: Sequence[str] = (),
     pipelines: Sequence[str] = (),
-    queries: int = QUERIES,
-    warmup: int = WARMUP,
+    queries: int = TIMED_QUERIES,
+    warmup: int = WARMUP_QUERIES,
     output: Path | None = None,
     isolated: bool = True,
     command: Sequence[str] | None = None,
@@ -50,19 +47,21 @@ def measure(
         only: collections, by name or a part of it; all when empty.
         pipelines: by name; all but order controls when empty.
         queries: how many are timed on each collection, evenly spaced over its queries.
-        warmup: how many others are run before, and not counted.
+        warmup: how many others are run before, and not counted: again and again, until times stand still. 0: none.
         output: the folder to write to; that of the experiment's results when None.
         isolated: give each pipeline a process of its own, so that loading, first queries and memory are its own. Stages that
             were registered in this process alone need False.
         command: what the user typed; ``sys.argv`` when None.
 
     Returns:
-        the measurements, and the folder with ``efficiency.json``, ``efficiency.md`` and ``efficiency.csv``. Earlier ones of other
-        pipelines under the same settings are among them, and where the folder has a report, it is made anew.
+        the measurements, and the folder with ``efficiency.json``, ``efficiency.md`` and ``efficiency.csv``. They are
+        written after each pipeline, with earlier ones of others under the same settings; where settings differ, the earlier ones
+        stay beside them as ``efficiency-TIME.json``. Where the folder has a report, it is made anew at the end.
 
     Raises:
         IrkitError: for anything a user can mend.
     """
+    waiting = load()  # before anything here wants a processor
     workspace = replace(workspace or Workspace(), shared={})
     if not isinstance(experiment, Experiment):
         experiment = workspace.load(experiment, settings)
@@ -76,7 +75,14 @@ def measure(
     collections = chosen(experiment, only)
     names = chosen_pipelines(experiment, pipelines) if pipelines else _all(experiment)
     folder = output or workspace.runs / experiment.name
-    before = load_efficiency(folder)
+    require_place(folder)
+    made = collect(workspace.root, command)
+    session = {
+        "created": made.created,
+        "command": made.command,
+        "load": waiting,
+        "busy": waiting is not None and waiting >= BUSY,
+    }
     outcomes: list[Outcome] = []
     for name in collections:
         collection = workspace.open(experiment.collections[name])
@@ -87,35 +93,47 @@ def measure(
         for pipeline in names:
             with workspace.progress.task(f"{name}: {pipeline}", 1) as advance:
                 task = Task(name, pipeline, queries, warmup)
-                outcomes.append(
+                found = (
                     measure_apart(task, experiment, workspace)
                     if isolated
                     else measure_pipeline(task, workspace, collection, ends[pipeline])
                 )
+                measured = found.pipeline.model_copy(update=session)
+                outcomes.append(found.model_copy(update={"pipeline": measured}))
+                ours = _record(experiment, workspace, made, outcomes, queries, warmup, isolated)
+                efficiency = keep(ours, folder, workspace.progress.say)
                 advance(1)
-    made = collect(workspace.root, command)
-    found = [outcome.pipeline for outcome in outcomes]
-    efficiency = Efficiency(
+    show(folder)
+    return efficiency, folder
+
+
+def _record(
+    experiment: Experiment,
+    workspace: Workspace,
+    made: Provenance,
+    outcomes: Sequence[Outcome],
+    queries: int,
+    warmup: int,
+    isolated: bool,
+) -> Efficiency:
+    """Return what a session has found so far."""
+    pipelines = [outcome.pipeline for outcome in outcomes]
+    return Efficiency(
         experiment=experiment.name,
         created=made.created,
         command=made.command,
         irkit=made.irkit,
         machine=machine_name(),
-        device=devices(found),
+        device=devices(pipelines),
+        asked_device=workspace.runtime.device,
         threads=workspace.runtime.threads,
         queries=queries,
         warmup=warmup,
         memory_by=outcomes[-1].memory_by,
         isolated=isolated,
         stages=[stage for outcome in outcomes for stage in outcome.stages],
-        pipelines=found,
+        pipelines=pipelines,
     )
-    efficiency = merged_with(before, efficiency)
-    save_efficiency(efficiency, folder)
-    write_tables(efficiency, folder)
-    if (folder / RESULTS).exists():
-        write_report(folder)
-    return efficiency, folder
 
 
 def _all(experiment: Experiment) -> list[str]:

@@ -11,8 +11,9 @@ from irkit.api.workspace import Workspace
 from irkit.data.collection import Collection
 from irkit.exec.executor import label_of
 from irkit.exec.keys import Namer
-from irkit.exec.measuring import Measurement, Meter, NodeTiming, Timing, sample_of
-from irkit.exec.resources import device_name, load
+from irkit.exec.measuring import Measurement
+from irkit.exec.resources import device_name
+from irkit.exec.timing import Meter, NodeTiming, Timing, sample_of
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node
 from irkit.pipeline.stage import Stage
@@ -20,6 +21,7 @@ from irkit.report.efficiency import Build, Latency, PipelineEfficiency, StageEff
 from irkit.report.results import Record
 
 _TOKENS = "tokens"
+_WRITING = "writing of texts by a language model"
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def measure_pipeline(
     Raises:
         IrkitError: for anything a user can mend.
     """
-    context, busy = workspace.context(collection), load()
+    context = workspace.context(collection)
     measurement = Measurement(
         context, end, sample_of(len(collection.queries), task.queries, task.warmup), meter
     )
@@ -71,19 +73,29 @@ def measure_pipeline(
         throughput=whole.throughput,
         bytes=sum(sizes.values()),
         flops=sum(flops) if flops else None,
+        flops_at_least=bool(flops) and any(stage.flops is None or stage.flops_at_least for stage in stages),
+        excludes=list(dict.fromkeys(what for stage in stages for what in stage.excludes)),
         tokens=tokens,
         memory=whole.memory,
         device_memory=whole.device_memory,
         device=device_name(),
-        load=busy,
     )
     return Outcome(stages=stages, pipeline=pipeline, memory_by=measurement.memory_by)
 
 
 def latency(timing: Timing) -> Latency:
-    """Return the mean and the percentiles, linearly interpolated, of some times."""
+    """Return the mean and the percentiles, linearly interpolated, of some times, and how steady they were."""
     p50, p95, p99 = np.percentile(timing.each, (50, 95, 99), method="linear").tolist()
-    return Latency(samples=len(timing.each), mean=float(np.mean(timing.each)), p50=p50, p95=p95, p99=p99)
+    return Latency(
+        samples=len(timing.each),
+        mean=float(np.mean(timing.each)),
+        p50=p50,
+        p95=p95,
+        p99=p99,
+        warmed=timing.warming.runs,
+        steady=timing.warming.steady,
+        drift=timing.drift,
+    )
 
 
 def _stage(
@@ -101,6 +113,8 @@ def _stage(
         latency=latency(timing),
         throughput=timing.throughput,
         flops=timing.flops,
+        flops_at_least=timing.flops is not None and bool(node.stage.uncounted),
+        excludes=[_WRITING] if _written(timing) else [],
         tokens=_tokens(timing.counts, len(timing.each)),
         memory=timing.memory,
         device_memory=timing.device_memory,
@@ -120,6 +134,11 @@ def _tokens(counts: Mapping[str, int], queries: int) -> dict[str, float]:
         elif name.endswith(_TOKENS):
             found[name.removesuffix(_TOKENS).strip(" _/") or _TOKENS] = count / queries
     return found
+
+
+def _written(timing: NodeTiming) -> bool:
+    """Whether a language model wrote texts that the stage took, for any query of the sample."""
+    return any(name.startswith("texts/") and count for name, count in timing.counts.items())
 
 
 def _builds(stage: Stage, context: Context) -> list[Build]:
@@ -145,8 +164,10 @@ def _notes(node: Node, timing: NodeTiming) -> list[str]:
         notes.append("loaded already, for an equal stage before it in the pipeline")
     if timing.flops is not None and node.stage.uncounted:
         notes.append(f"not counted among the operations: {node.stage.uncounted}")
-    if any(name.startswith("texts/") for name in timing.counts):
-        notes.append("texts come from the store: the time of writing them is not in these figures")
+    if _written(timing):
+        notes.append(
+            "texts come from the store: the time, memory and operations of writing them are not in these figures"
+        )
     if timing.differing:
         one = timing.differing == 1
         queries = "1 query has" if one else f"{timing.differing} queries have"

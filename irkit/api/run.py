@@ -60,7 +60,7 @@ def run(
         only: collections to run on, by name or by a part of it that no other has (``scifact``, ``cqadupstack``); all when
             empty. Of the others, those are shown too of which the store has everything.
         pipelines: to run, by name; all when empty. Of the others, those are shown too of which the store has everything on the
-            collections that are run. Without the baseline there is none.
+            collections that are run. With an order control comes the pipeline that it is of. Without the baseline there is none.
         command: what the user typed, for the provenance; ``sys.argv`` when None.
 
     Returns:
@@ -100,7 +100,7 @@ def run(
         seconds=time.perf_counter() - started,
         left_out=[name for name in experiment.collections if name not in shown],
         kept=kept,
-        left_out_pipelines=[name for name in rest if name not in kept_pipelines],
+        left_out_pipelines=[name for name in rest if name not in experiment.pipelines],
         kept_pipelines=kept_pipelines,
         statistics=experiment.statistics,
     )

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping, Sequence
+import inspect
+from collections.abc import Container, Iterable, Mapping, Sequence
+from types import ModuleType
 from typing import Any, Final
 
 import numpy as np
 
+from irkit.api import details
 from irkit.api.details import CollectionDetails, Source, Track, collection_details
 from irkit.api.telling import telling_rows
 from irkit.config.report import ReportOptions
+from irkit.core import rankings, text
+from irkit.core.fingerprint import fingerprint
 from irkit.core.queries import Queries
+from irkit.evaluate import funnel
 from irkit.evaluate.funnel import Way
 from irkit.exec.executor import Executor, label_of
 from irkit.pipeline.graph import Node
+from irkit.report import budget
+from irkit.report import details as records
 from irkit.report.results import PerQuery
 from irkit.store import Build, Recipe
 
-FORMAT: Final = 1
-"""Of what the store keeps; it counts up when the code that makes it (funnel, details, budget) gives something else."""
+MADE_BY: Final = (funnel, details, budget, records, rankings, text)
+"""The code that makes what the store keeps: with another text of it, it is made anew."""
 _FILE = "details.json"
 
 
@@ -31,6 +39,8 @@ def stored_details(
     options: ReportOptions,
 ) -> CollectionDetails:
     """Return the details of a collection, from the store where it has them: then no ranking is read.
+
+    The store keeps one of each collection and choice of pipelines, the last: it takes a moment to make, and nobody looks at others.
 
     Args:
         name: what the experiment calls the collection.
@@ -46,10 +56,9 @@ def stored_details(
         return namer.has(node) or not namer.missing(node)
 
     ways = {pipeline: Way.to(end, known) for pipeline, end in ends.items()}
-    spec = {
-        "format": FORMAT,
-        "name": name,
-        "collection": collection.fingerprint,
+    spec = {"name": name, "collection": collection.fingerprint, "pipelines": list(ways)}
+    part = {
+        "code": code_of(MADE_BY),
         "ways": {
             pipeline: {
                 "steps": [executor.recipe(node).key for node in way.nodes],
@@ -57,7 +66,6 @@ def stored_details(
             }
             for pipeline, way in ways.items()
         },
-        "order": list(ways),
         "rows": list(rows),
         "k": k,
         "options": options.model_dump(exclude={"queries", "bytes"}),
@@ -69,6 +77,7 @@ def stored_details(
             way.inputs,
             lambda: [executor.rankings(node) for node in way.nodes],
             [label_of(node) for node in way.left_out],
+            way.unknown,
         )
 
     def write(build: Build) -> dict[str, Any]:
@@ -85,8 +94,19 @@ def stored_details(
         build.path(_FILE).write_text(found.model_dump_json(), encoding="utf-8")
         return {"queries": len(rows)}
 
-    artifact = executor.context.store.get(Recipe("details", spec), write)
+    store, recipe = executor.context.store, Recipe("details", spec, fingerprint(part)[:16])
+    artifact = store.find(recipe)
+    if artifact is None:
+        artifact = store.get(recipe, write)
+        for other in list(store.siblings(recipe)):
+            if other.key != artifact.key:
+                store.remove(other.path)
     return CollectionDetails.model_validate_json(artifact.file(_FILE).read_text(encoding="utf-8"))
+
+
+def code_of(modules: Iterable[ModuleType]) -> str:
+    """Return the fingerprint of the texts of some modules."""
+    return fingerprint([inspect.getsource(module) for module in modules])
 
 
 def rows_to_keep(

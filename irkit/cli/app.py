@@ -92,8 +92,9 @@ def run(
     threads: Threads = None,
 ) -> None:
     """Run an experiment: compute what is missing, evaluate, and write the scores and the report to eval/runs/<name>/."""
+    from irkit.api.published import published_for, without_published
     from irkit.api.run import run as run_experiment
-    from irkit.report.reference import tally
+    from irkit.report.reference import said, tally
     from irkit.report.results import load_results
     from irkit.report.text import terminal_tables
 
@@ -120,12 +121,15 @@ def run(
         out.print(f"all {len(results.expected)} expected scores are met")
     if results.reference:
         out.print(f"published scores: {tally(results.reference)}", markup=False)
+    shown = [info.name for info in results.collections]
+    for lack in without_published(loaded, published_for(loaded, place), shown, results.pipelines):
+        out.print(f"warning: {lack}", style="yellow", markup=False)
     for score in results.reference:
-        if score.status != "match":
+        if score.status != "match" or score.reason:
             found = f"{score.value:.4f}, published {score.published:.4f} ({score.reference})"
             where = f"{score.collection} / {score.pipeline} / {score.metric}"
-            style = "red" if score.status == "off" else "yellow"
-            out.print(f"{score.status}: {where}: {found}", style=style, markup=False)
+            style = {"off": "red", "near": "yellow"}.get(score.status, "")
+            out.print(f"{said(score)}: {where}: {found}", style=style, markup=False)
     _tell_chosen(results, out)
     state = ", nothing had changed" if results.from_store else ""
     out.print(f"{results.seconds:.1f} s{state}; report: {_short(folder / 'report.html')}", markup=False)
@@ -196,6 +200,8 @@ def plan(
 @app.command()
 def validate(experiment: Experiments, settings: Settings = None, root: Root = None) -> None:
     """Check an experiment file, or a recipe of `irkit train`; every problem is shown at once, with its line."""
+    from irkit.api.published import published_for, without_published
+
     place = workspace(root)
     if is_recipe(experiment):
         from irkit.train.run import load
@@ -206,6 +212,10 @@ def validate(experiment: Experiments, settings: Settings = None, root: Root = No
         return
     found = place.load(experiment, settings or ())
     counts = f"{len(found.pipelines)} pipelines, {len(found.collections)} collections, {len(found.metrics)} metrics"
+    for lack in without_published(
+        found, published_for(found, place), list(found.collections), found.pipelines
+    ):
+        typer.echo(f"warning: {lack}")
     typer.echo(f"{experiment}: good ({counts})")
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from irkit.cli import console
+from irkit.config.defaults import LEADERBOARD
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -31,7 +32,7 @@ def leaderboard(
     output: Annotated[
         Path,
         typer.Option("--output", "-o", help="The folder to write to; its leaderboard.json is the history."),
-    ] = Path("eval/leaderboard"),
+    ] = LEADERBOARD,
     metric: Annotated[
         str | None,
         typer.Option(

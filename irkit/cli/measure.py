@@ -10,6 +10,7 @@ import typer
 
 from irkit.cli import console
 from irkit.cli.options import Device, Experiments, Pipelines, Root, Settings, StoreRoot, Threads, workspace
+from irkit.config.defaults import TIMED_QUERIES, WARMUP_QUERIES
 
 
 def measure(
@@ -24,11 +25,14 @@ def measure(
     pipelines: Pipelines = None,
     queries: Annotated[
         int, typer.Option("--queries", "-q", help="How many are timed on each collection, evenly spaced.")
-    ] = 100,
+    ] = TIMED_QUERIES,
     warmup: Annotated[
         int,
-        typer.Option("--warmup", help="How many others are run before each measurement, and not counted."),
-    ] = 10,
+        typer.Option(
+            "--warmup",
+            help="How many others are run before each measurement, again and again until times stand still; 0 for none.",
+        ),
+    ] = WARMUP_QUERIES,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="The folder to write to; eval/runs/<name> by default."),
@@ -42,7 +46,9 @@ def measure(
     """Measure latency, throughput, memory, arithmetic and size of pipelines, and write efficiency.json beside the results.
 
     Stages really run, each pipeline in a process of its own: nothing is taken from the store but indexes and the texts of language
-    models. Compilation and loading are told apart from the latency. Let nothing else run meanwhile.
+    models; figures of pipelines with such texts say that writing is not in them.
+    Figures are written after each pipeline: nothing is lost when a later one fails, or at Ctrl-C.
+    Compilation and loading are told apart from the latency. Let nothing else run meanwhile.
     """
     from irkit.api.measure import measure as measure_experiment
     from irkit.report.efficiency_tables import legend, remarks, terminal_tables
@@ -61,7 +67,7 @@ def measure(
             output=output,
         )
     out = console.out()
-    for table in terminal_tables(efficiency):
+    for table in terminal_tables(efficiency, out.width):
         out.print(table)
     for remark in remarks(efficiency):
         out.print(remark, style="dim", markup=False)

@@ -22,11 +22,13 @@ def list_(root: Root = None) -> None:
 
     from irkit.data.published import published
 
-    table = Table("name", "collections", "what", "version", "date")
+    table = Table()
+    table.add_column("name", no_wrap=True)  # it is to be copied
+    table.add_column("collections")
+    table.add_column("what", overflow="fold")
     for each in published(workspace(root).root).values():
         count = str(len(each.scores)) if each.scores else "average only"
-        cells = (each.name, count, each.title, each.source.version, each.source.date)
-        table.add_row(*(Text(cell) for cell in cells))
+        table.add_row(*(Text(cell) for cell in (each.name, count, each.title)))
     console.out().print(table)
 
 
@@ -59,5 +61,11 @@ def show(
     )
     out.print(each.source.url, markup=False)
     out.print(table)
+    if isinstance(each.tolerance, float):
+        if each.tolerance:
+            out.print(f"tolerance {each.tolerance:g} on every collection", markup=False)
+    else:
+        for place, allowed in each.tolerance.items():
+            out.print(f"tolerance {allowed.tolerance:g} on {place}, for {allowed.reason}", markup=False)
     if each.notes:
         out.print(each.notes, markup=False)

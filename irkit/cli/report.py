@@ -15,7 +15,9 @@ def report(
     folders: Annotated[
         list[Path],
         typer.Argument(
-            help="Folders of finished runs: eval/runs/<experiment>.", metavar="FOLDER...", show_default=False
+            help="Folders of finished runs (eval/runs/<experiment>), or a folder of such folders.",
+            metavar="FOLDER...",
+            show_default=False,
         ),
     ],
     exports: Annotated[
@@ -30,7 +32,8 @@ def report(
     For a newer irkit's page of an older run, and after `irkit measure`.
     """
     from irkit.api.report import report as make_report
+    from irkit.report.folders import run_folders
 
     out = console.out()
-    for folder in folders:
+    for folder in dict.fromkeys(run for each in folders for run in run_folders(each)):
         out.print(f"report: {os.path.relpath(make_report(folder, exports))}", markup=False)

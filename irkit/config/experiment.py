@@ -193,9 +193,16 @@ class _ExperimentReader:
     def __init__(self, located: Located, check: Check | None, base: Path | None) -> None:
         self.located, self.check, self.base = located, check, base
         self.problems: list[Problem] = []
+        self.failed: set[str] = set()
+        """Names of collections that have a problem of their own."""
 
     def fail(self, path: Place, message: str, hint: str | None = None) -> None:
         self.problems.append(self.located.problem(path, message, hint))
+
+    def fail_on_name(self, path: Place, message: str, hint: str | None = None) -> None:
+        """Note a problem of a key that names collections, unless it would only lead to one that has a problem itself."""
+        if hint not in {f"did you mean {name!r}?" for name in self.failed}:
+            self.fail(path, message, hint)
 
     def read(self) -> Experiment:
         data = self.located.data
@@ -226,8 +233,10 @@ class _ExperimentReader:
         if not isinstance(description, str | None):
             self.fail(("description",), f"the description is text, not {description!r}", "put it in quotes")
         tolerance = share(("tolerance",), data.get("tolerance", 0.0005), self.fail)
-        expected = ExpectedReader(list(collections), names, metrics, self.fail).read(data.get("expected"))
-        averages = read_averages(data.get("averages"), collections, self.fail)
+        expected = ExpectedReader(list(collections), names, metrics, self.fail_on_name).read(
+            data.get("expected")
+        )
+        averages = read_averages(data.get("averages"), collections, self.fail_on_name)
         reference = read_references(data.get("reference"), names, self.base, self.fail)
         statistics = read_statistics(self.located, data.get("statistics"), self.problems)
         report = read_report(self.located, data.get("report"), self.problems)
@@ -273,6 +282,10 @@ class _ExperimentReader:
                     spec = LocalSpec(**item)
                 except ValidationError as error:
                     self.problems += validation_problems(self.located, path, error, LocalSpec.model_fields)
+                    # Known by its name, so that what names it has no problem as well.
+                    if meant := _meant(item):
+                        self.failed.add(meant)
+                        result.setdefault(meant, meant)
                     continue
                 except TypeError as error:
                     self.fail(path, str(error))
@@ -286,7 +299,10 @@ class _ExperimentReader:
                     path, f"the collection {name!r} stands here twice", "remove one, or give one a 'name'"
                 )
             result[name] = spec
+            count = len(self.problems)
             self.look_for(path, spec)
+            if len(self.problems) > count:
+                self.failed.add(name)
         return result
 
     def look_for(self, path: Place, spec: CollectionSpec) -> None:
@@ -357,6 +373,16 @@ def _collection_to_data(spec: CollectionSpec | Mapping[str, Any], *, full: bool 
 def _name_of(spec: LocalSpec) -> str:
     """Return what tables call a local collection: its name, else the folder and split, else the documents' file."""
     return spec.name or (f"{Path(spec.path).name}/{spec.split}" if spec.path else Path(spec.docs or "").name)
+
+
+def _meant(item: Mapping[str, Any]) -> str | None:
+    """Return what tables would call a local collection whose options cannot be used."""
+    name, path, docs, split = (item.get(key) for key in ("name", "path", "docs", "split"))
+    if isinstance(name, str):
+        return name
+    if isinstance(path, str):
+        return f"{Path(path).name}/{'test' if split is None else split}"
+    return Path(docs).name if isinstance(docs, str) else None
 
 
 def _line(problem: Problem) -> tuple[str, int]:

@@ -93,7 +93,12 @@ def parse_metric(text: str) -> Metric:
     name = _CANONICAL.get(match["name"])
     if name is None:
         near = nearest(match["name"], sorted(_CANONICAL))
-        hint = near if near.startswith("did") else f"choose one of: {', '.join(FAMILIES)}"
+        meant = _CANONICAL.get(near.removeprefix("did you mean '").removesuffix("'?"))
+        hint = f"choose one of: {', '.join(FAMILIES)}"
+        if meant is not None:
+            cut = int(match["k"] or 0) if FAMILIES[meant].cutoff else 0
+            least = int(match["level"] or 0) if FAMILIES[meant].level else 0
+            hint = f"did you mean '{Metric(meant, cut or None, least or None)}'?"
         raise ConfigError.of(f"unknown metric {text!r}", hint=hint)
     level = match["level"]
     for argument in filter(None, re.split(r"\s*,\s*", (match["arguments"] or "").strip())):

@@ -25,7 +25,7 @@ class EvalPolicy(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     drop_self: bool = False
-    """The document whose id is the query's id is never retrieved (ArguAna, Quora)."""
+    """The document whose id is the query's id is never retrieved (BEIR; it matters on ArguAna and Quora)."""
     macro: str | None = None
     """The name of the set over whose members the mean is taken (CQADupStack's 12 forums)."""
     relevance_level: int = Field(1, ge=1)

@@ -6,9 +6,17 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from irkit.core.errors import ConfigError, DataError
 from irkit.core.metric import parse_metric
@@ -21,6 +29,20 @@ NEAR = 0.01
 """How far a score may be from the published one and still be near it: other builds of Lucene, other encodings of the same model."""
 
 Verdict = Literal["match", "near", "off"]
+_SLACK = 1e-12
+"""For the last digits of a difference."""
+
+
+class Compared(NamedTuple):
+    """How a score compares with a published one.
+
+    Attributes:
+        status: the verdict.
+        reason: why it is a match although it does not round to the published score, to be read after "match, "; else None.
+    """
+
+    status: Verdict
+    reason: str | None = None
 
 
 class _Part(BaseModel):
@@ -36,12 +58,31 @@ class Origin(_Part):
     date: str = Field(min_length=1)
 
 
+class Tolerance(_Part):
+    """By how much a faithful reproduction may differ on one collection.
+
+    Attributes:
+        reason: what it is for, to be read after "match, but for": ``ties``.
+    """
+
+    tolerance: float = Field(gt=0, lt=NEAR)
+    reason: str = Field(min_length=1)
+
+
+Tolerances = Annotated[
+    Annotated[float, Field(ge=0, lt=NEAR), Tag("number")]
+    | Annotated[Mapping[str, Tolerance], Tag("by collection")],
+    Discriminator(lambda value: "by collection" if isinstance(value, Mapping) else "number"),
+]
+"""One for every collection, or one for each that is named; of an average there is none."""
+
+
 class Published(_Part):
     """The scores of one system, as published.
 
     Attributes:
         decimals: of the published numbers, on the scale from 0 to 1: the fourth of 0.6789, the third of 67.9 %.
-        tolerance: by how much a faithful reproduction may differ, for a reason that ``notes`` gives.
+        tolerance: by how much a faithful reproduction may differ on a collection or a macro set; an average has none.
         scores: collection -> metric -> value; a macro set (``beir/cqadupstack``) stands beside collections.
         averages: name of an average, as experiments name it -> metric -> value.
     """
@@ -50,7 +91,7 @@ class Published(_Part):
     title: str = Field(min_length=1)
     source: Origin
     decimals: int = Field(ge=1, le=9)
-    tolerance: float = Field(default=0.0, ge=0, lt=NEAR)
+    tolerance: Tolerances = 0.0
     notes: str = ""
     scores: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
     averages: Mapping[str, Mapping[str, float]] = Field(default_factory=dict)
@@ -64,18 +105,37 @@ class Published(_Part):
                         raise ValueError(f"{name}: write {metric!r} as {str(parse_metric(metric))!r}")
                     if not 0 <= value <= 1:
                         raise ValueError(f"{name}: {metric} is {value}, not from 0 to 1")
+        for name in self.tolerance if isinstance(self.tolerance, Mapping) else ():
+            if name not in self.scores:
+                raise ValueError(f"tolerance: there are no scores of {name!r}; averages have no tolerance")
         return self
 
-    def verdict(self, value: float, published: float, tolerance: float = 0.0) -> Verdict:
+    def compare(
+        self, value: float, published: float, collection: str | None = None, tolerance: float = 0.0
+    ) -> Compared:
         """Compare a score with a published one.
 
-        It matches when it rounds to the published number, or differs by at most ``tolerance`` or the published scores' own;
-        it is near when it differs by at most ``NEAR``; else it is off.
+        It matches when it rounds to the published number, or differs by at most the tolerance documented for ``collection`` or
+        by ``tolerance``; it is near when it differs by at most ``NEAR``; else it is off.
+
+        Args:
+            value: the score.
+            published: the published one.
+            collection: the collection or macro set that both are of; None for an average.
+            tolerance: the experiment's.
         """
-        distance = abs(value - published)
-        if distance <= max(tolerance, self.tolerance, 0.5 * 10.0**-self.decimals) + 1e-12:
-            return "match"
-        return "near" if distance <= NEAR + 1e-12 else "off"
+        distance = abs(value - published) - _SLACK
+        if distance <= 0.5 * 10.0**-self.decimals:
+            return Compared("match")
+        if collection is not None:
+            own = self.tolerance.get(collection) if isinstance(self.tolerance, Mapping) else self.tolerance
+            if isinstance(own, Tolerance) and distance <= own.tolerance:
+                return Compared("match", f"but for {own.reason}")
+            if isinstance(own, float) and distance <= own:
+                return Compared("match", f"within the documented tolerance of {own:g}")
+        if distance <= tolerance:
+            return Compared("match", f"within the experiment's tolerance of {tolerance:g}")
+        return Compared("near" if distance <= NEAR else "off")
 
 
 def published(base: Path | None = None) -> dict[str, Published]:
@@ -113,7 +173,8 @@ def read_published(path: Path) -> Published:
 
 _FORM = (
     "a file of published scores has name, title, source {url, citation, version, date}, decimals, and scores: "
-    '{"beir/scifact/test": {"ndcg@10": 0.6789}}; docs/benchmarks.md has an example'
+    '{"beir/scifact/test": {"ndcg@10": 0.6789}}; and, where a score may differ for a reason, tolerance: '
+    '{"beir/scifact/test": {"tolerance": 0.001, "reason": "ties"}}; docs/benchmarks.md has an example'
 )
 
 

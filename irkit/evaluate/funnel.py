@@ -35,11 +35,14 @@ class Way:
         nodes: the steps.
         inputs: for each step the numbers of the steps whose rankings it works on.
         left_out: the nodes of the way whose rankings are not known; who works on them has their inputs for its own.
+        unknown: the steps to which documents also come from nodes that are left out and have nothing known before them. Such a
+            step without inputs is no first stage: of what is not there, nobody knows whether it was ever found.
     """
 
     nodes: tuple[Node, ...]
     inputs: tuple[tuple[int, ...], ...]
     left_out: tuple[Node, ...] = ()
+    unknown: tuple[int, ...] = ()
 
     @classmethod
     def to(cls, end: Node, known: Callable[[Node], bool] = lambda _: True) -> Way:
@@ -47,22 +50,29 @@ class Way:
         nodes: list[Node] = []
         inputs: list[tuple[int, ...]] = []
         left_out: list[Node] = []
-        stands_for: dict[Node, tuple[int, ...]] = {}
+        unknown: list[int] = []
+        stands_for: dict[
+            Node, tuple[tuple[int, ...], bool]
+        ] = {}  # steps, and whether documents come from elsewhere too
 
-        def visit(node: Node) -> tuple[int, ...]:
+        def visit(node: Node) -> tuple[tuple[int, ...], bool]:
             if node not in stands_for:
-                before = tuple(dict.fromkeys(number for each in node.upstream for number in visit(each)))
+                found = [visit(each) for each in node.upstream]
+                before = tuple(dict.fromkeys(number for numbers, _ in found for number in numbers))
+                elsewhere = any(each for _, each in found)
                 if node is end or known(node):
-                    stands_for[node] = (len(nodes),)
+                    if elsewhere:
+                        unknown.append(len(nodes))
+                    stands_for[node] = ((len(nodes),), False)
                     nodes.append(node)
                     inputs.append(before)
                 else:
-                    stands_for[node] = before
+                    stands_for[node] = (before, elsewhere or not node.upstream)
                     left_out.append(node)
             return stands_for[node]
 
         visit(end)
-        return cls(tuple(nodes), tuple(inputs), tuple(left_out))
+        return cls(tuple(nodes), tuple(inputs), tuple(left_out), tuple(unknown))
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,6 +106,10 @@ class Relevant:
     def queries(self) -> int:
         """How many queries have a relevant document."""
         return len(np.unique(self.query))
+
+    def outside(self, documents: int) -> NDArray[np.bool_]:
+        """Return which pairs are of a document that a collection of so many documents lacks, ``bool[R]``: no stage can find it."""
+        return self.doc >= documents
 
     def of_query(self, row: int) -> slice:
         """Return where the pairs of one query stand."""

@@ -14,7 +14,6 @@ import numpy as np
 from irkit.core.fingerprint import fingerprint
 from irkit.core.queries import Queries
 from irkit.exec.executor import Executor, label_of
-from irkit.models.lucene.analysis import AnalyzerName
 from irkit.pipeline.graph import Node
 from irkit.stages.forms import TERMS, TOKENS, TOLD, VECTOR, spaces_of, tells_kept
 from irkit.store import Build, Recipe, Store
@@ -132,6 +131,8 @@ def _stored_terms(store: Store, analyzer: str, texts: Sequence[str]) -> list[lis
 
 def _own_terms(source: Queries, after: Queries, cut: Cut) -> list[frozenset[str] | None]:
     """Return the terms of the queries' own texts, as those of the weighted terms are cut; None where that is nothing of ours."""
+    from irkit.models.lucene.analysis import AnalyzerName
+
     spaces, weights = spaces_of(after, TERMS), after.columns.get(TERMS)
     found: list[frozenset[str] | None] = [None] * len(source)
     if spaces is None or weights is None:

@@ -1,27 +1,26 @@
 """Measuring pipelines: every stage loaded and run for the clock's sake. Nothing is read from the store's results or added to them.
 
-A query is run as ``irkit search`` runs it, so the check of what a stage returns is in its time.
+A query is run as ``irkit search`` runs it, so the check of what a stage returns is in its time. Stages and pipelines are timed in
+one state: every query has run before, alone and among all of the sample, and times stood still.
 """
 
 from __future__ import annotations
 
-import gc
 import sys
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from statistics import median
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
 
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.exec.check import run_stage
-from irkit.exec.resources import Memory, Peaks, synchronise
+from irkit.exec.resources import Memory, Peaks
 from irkit.exec.results import Result, join
+from irkit.exec.timing import Meter, NodeTiming, Sample, Timing, evenly, undisturbed
 from irkit.models.flops import counting
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Node
@@ -29,92 +28,8 @@ from irkit.pipeline.stage import Batch, Stage
 
 REPEATS = 3
 """How often all of the sample is run in one go; the median counts."""
-_FLOP_QUERIES = 5
-"""From whose operations the mean of a query is taken: counting slows torch down."""
-
-_Made = TypeVar("_Made")
-
-
-class Sample(NamedTuple):
-    """Rows of a collection's queries: those that are timed, and those that are run before, to warm up."""
-
-    timed: list[int]
-    warm: list[int]
-
-
-def sample_of(total: int, queries: int, warmup: int) -> Sample:
-    """Choose queries, evenly spaced over the collection's: ``queries`` to be timed, and ``warmup`` others.
-
-    Where the collection has fewer, all of it is timed; where it has no others, timed ones warm up too.
-    """
-    count = min(queries, total)
-    timed = [number * total // count for number in range(count)]
-    chosen = set(timed)
-    others = [row for row in range(total) if row not in chosen]
-    size = min(warmup, len(others))
-    warm = [others[number * len(others) // size] for number in range(size)]
-    return Sample(timed, warm + [timed[number % count] for number in range(warmup - size)])
-
-
-@dataclass(frozen=True)
-class Meter:
-    """Times work: the accelerator idle before and after, and no garbage collected meanwhile.
-
-    Attributes:
-        clock: nanoseconds.
-        synchronise: waits until the accelerator is idle.
-    """
-
-    clock: Callable[[], int] = time.perf_counter_ns
-    synchronise: Callable[[], None] = synchronise
-
-    def time(self, work: Callable[[], _Made]) -> tuple[float, _Made]:
-        """Return the milliseconds that some work takes, and what it makes."""
-        self.synchronise()
-        started = self.clock()
-        made = work()
-        self.synchronise()
-        return (self.clock() - started) / 1e6, made
-
-
-@dataclass(frozen=True)
-class Timing:
-    """How long a stage or a pipeline takes.
-
-    Attributes:
-        each: milliseconds of every query of the sample, run alone.
-        throughput: queries a second with all of the sample in one go, in batches of at most the stage's ``chunk``.
-        memory: growth of the process's peak resident memory, bytes.
-        device_memory: growth of the peak that torch allocates on CUDA devices, bytes; None without one.
-    """
-
-    each: list[float]
-    throughput: float | None
-    memory: int
-    device_memory: int | None
-
-
-@dataclass(frozen=True)
-class NodeTiming(Timing):
-    """How long one node takes.
-
-    Attributes:
-        cold_seconds: of ``prepare``.
-        prepared: whether an equal stage of the pipeline was prepared before, so that there was nothing to do.
-        first_ms: the first query after it.
-        differing: queries of the sample whose documents, or text, are others in one go than alone.
-        flops: a query, as torch counts them; None where it counts none.
-        counts: what the stage counted while the queries were timed.
-        notes: what the stage decided.
-    """
-
-    cold_seconds: float = 0.0
-    prepared: bool = False
-    first_ms: float = 0.0
-    differing: int = 0
-    flops: float | None = None
-    counts: Mapping[str, int] = field(default_factory=dict)
-    notes: Mapping[str, Any] = field(default_factory=dict)
+FLOP_QUERIES = 5
+"""From whose operations the mean of a query is taken, evenly spaced over the sample: counting slows torch down."""
 
 
 class Measurement:
@@ -149,12 +64,9 @@ class Measurement:
         for node in self._end.walk():
             with peaks.stretch() as memory:
                 nodes[node] = self._node(node, memory)
-        if len(nodes) == 1:
-            only = nodes[self._end]
-            return nodes, Timing(only.each, only.throughput, peaks.total, peaks.device)
         with peaks.stretch():
-            each, throughput = self._whole()
-        return nodes, Timing(each, throughput, peaks.total, peaks.device)
+            whole = self._whole()
+        return nodes, replace(whole, memory=peaks.total, device_memory=peaks.device)
 
     # -- inside -----------------------------------------------------------------------------------------------------------------
 
@@ -164,7 +76,7 @@ class Measurement:
         cold = 0.0 if prepared else self._prepare(node.stage)
         _, context = self._states[node.stage]
         alone = self._alone[node] = {}
-        with _undisturbed():
+        with undisturbed():
             first_row = (warm or timed)[0]
             first_ms, alone[first_row] = self._meter.time(
                 lambda: self._run(node, self._given(node, first_row))
@@ -172,20 +84,21 @@ class Measurement:
             for row in warm[1:]:
                 alone[row] = self._run(node, self._given(node, row))
             context.counts.clear()
-            each = []
             for row in timed:
-                given = self._given(node, row)
-                took, alone[row] = self._meter.time(lambda given=given: self._run(node, given))  # type: ignore[misc]
-                each.append(took)
+                alone[row] = self._run(node, self._given(node, row))
             counts = dict(context.counts)
             batch = self._together(node)
             result = self._in_chunks(
                 node, batch
             )  # a warm-up too: other shapes are compiled for other batches
+            given = {row: self._given(node, row) for row in (*warm, *timed)}
+            warming = self._meter.warm(lambda row: self._run(node, given[row]), warm)
+            each = self._meter.each(lambda row: self._run(node, given[row]), timed)
             throughput = self._throughput(lambda: self._in_chunks(node, batch))
         own = join([([place], alone[row]) for place, row in enumerate(timed)], self._queries(timed))
         return NodeTiming(
             each,
+            warming,
             throughput,
             memory.grown(),
             memory.device_grown(),
@@ -198,17 +111,16 @@ class Measurement:
             notes=dict(context.notes),
         )
 
-    def _whole(self) -> tuple[list[float], float | None]:
+    def _whole(self) -> Timing:
+        """Time the pipeline; its memory is to be seen by others."""
         timed, warm = self._sample
-        with _undisturbed():
-            for row in warm:
-                self._pipeline(self._queries([row]))
-            each = []
-            for row in timed:
-                queries = self._queries([row])
-                each.append(self._meter.time(lambda queries=queries: self._pipeline(queries))[0])  # type: ignore[misc]
-            queries = self._queries(timed)
-            return each, self._throughput(lambda: self._pipeline(queries))
+        alone = {row: self._queries([row]) for row in (*warm, *timed)}
+        together = self._queries(timed)
+        with undisturbed():
+            warming = self._meter.warm(lambda row: self._pipeline(alone[row]), warm)
+            each = self._meter.each(lambda row: self._pipeline(alone[row]), timed)
+            throughput = self._throughput(lambda: self._pipeline(together))
+        return Timing(each, warming, throughput, memory=0, device_memory=None)
 
     def _throughput(self, work: Callable[[], object]) -> float | None:
         took = median(self._meter.time(work)[0] for _ in range(REPEATS))
@@ -265,7 +177,7 @@ class Measurement:
         """Return the operations of a query that torch counts; None where it does not do the work."""
         if "torch" not in sys.modules:
             return None
-        rows = self._sample.timed[:_FLOP_QUERIES]
+        rows = evenly(self._sample.timed, FLOP_QUERIES)
         with counting() as flops:
             for row in rows:
                 self._run(node, self._given(node, row))
@@ -281,18 +193,3 @@ def differing(one: Result, other: Result) -> int:
     if isinstance(one, Queries) and isinstance(other, Queries):
         return sum(ours != theirs for ours, theirs in zip(one.text, other.text, strict=True))
     raise TypeError("results of two kinds")
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Keep the garbage collector still, and what there is out of its sight."""
-    was = gc.isenabled()
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.unfreeze()
-        if was:
-            gc.enable()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, get_args, get_origin
 
@@ -101,7 +102,15 @@ def _fault(error: ErrorDetails, fields: Fields) -> Fault:
         message = f"{option}: Input should be a mapping such as {_example(spot.model, value)}{given}"
     else:
         message = f"{option}: {_words(error)}{given}"
-    return Fault(spot.place, message, _own_hint(error) or _remedy(spot))
+    return Fault(spot.place, message, _own_hint(error) or _near_word(error) or _remedy(spot))
+
+
+def _near_word(error: ErrorDetails) -> str | None:
+    """Return the word that a mistyped one of a fixed choice is near to, as a question."""
+    if error["type"] not in ("literal_error", "enum") or not isinstance(error["input"], str):
+        return None
+    near = nearest(error["input"], re.findall(r"'([^']*)'", str(error.get("ctx", {}).get("expected"))))
+    return near if near.startswith("did") else None
 
 
 def _own_hint(error: ErrorDetails) -> str | None:

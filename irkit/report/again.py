@@ -1,10 +1,12 @@
-"""The command that makes one row of a leaderboard again, from the command of the whole."""
+"""Commands that make results again, whole or one row of them, from the command of a run."""
 
 from __future__ import annotations
 
 import shlex
 
 _TAKES_VALUE = ("--only", "--pipeline", "-p")
+_WITH_VALUE = ("--only=", "--pipeline=", "-p")
+"""As one word; of a short option the value follows at once: ``-pold``."""
 _ALONE = ("--check",)
 
 
@@ -14,17 +16,30 @@ def command_of(command: str, pipeline: str) -> str | None:
     Of ``irkit run`` the choice of collections and pipelines is replaced, and the other options stay. ``irkit compare`` evaluates
     all its run files at once: the command is the same for each row.
     """
+    match _read(command):
+        case "run", words:
+            return shlex.join([*_without_choice(words), "--pipeline", pipeline])
+        case "compare", _:
+            return command
+    return None
+
+
+def whole_command(command: str) -> str | None:
+    """Return the command of ``irkit run`` without a choice of collections and pipelines; None where none is known."""
+    match _read(command):
+        case "run", words:
+            return shlex.join(_without_choice(words))
+    return None
+
+
+def _read(command: str) -> tuple[str, list[str]]:
+    """Return the subcommand of irkit, empty where there is none, and the words."""
     try:
         words = shlex.split(command)
     except ValueError:  # a command that was cut, or no shell's
-        return None
+        return "", []
     start = 3 if words[:3] == ["python", "-m", "irkit"] else 1 if words[:1] == ["irkit"] else len(words)
-    match words[start : start + 1]:
-        case ["run"]:
-            return shlex.join([*_without_choice(words), "--pipeline", pipeline])
-        case ["compare"]:
-            return command
-    return None
+    return next(iter(words[start:]), ""), words
 
 
 def _without_choice(words: list[str]) -> list[str]:
@@ -32,6 +47,6 @@ def _without_choice(words: list[str]) -> list[str]:
     for word in rest:
         if word in _TAKES_VALUE:
             next(rest, None)
-        elif word not in _ALONE and not word.startswith(tuple(f"{name}=" for name in _TAKES_VALUE)):
+        elif word not in _ALONE and not word.startswith(_WITH_VALUE):
             left.append(word)
     return left

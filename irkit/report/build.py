@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from irkit.config.yaml import dump_yaml
 from irkit.core.files import write_atomically
-from irkit.core.text import inert
 from irkit.report import format as fmt
 from irkit.report.details import DetailsFile, load_details
 from irkit.report.efficiency import Efficiency, load_efficiency
+from irkit.report.html import render_page
 from irkit.report.page import page_of
 from irkit.report.pairs import Family, families
 from irkit.report.reference import tally
@@ -69,34 +66,10 @@ def render(
     efficiency: Efficiency | None = None,
     tested: Sequence[Family] | None = None,
 ) -> str:
-    """Return the page. Every text of the results is escaped, and without control characters; only the page's own script and style
-    may run.
+    """Return the page.
 
     ``tested`` are the families of tests of these results where they are at hand already: a large experiment takes seconds.
     """
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-    from markupsafe import Markup
-
-    environment = Environment(
-        loader=PackageLoader("irkit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "count": fmt.count,
-        "delta": fmt.delta,
-        "duration": fmt.duration,
-        "metric": fmt.metric,
-        "moment": moment,
-        "plural": fmt.plural,
-        "said": said,
-        "tally": tally,
-    }
-    here = Path(__file__).parent
-    style = (here / "templates" / "style.css").read_text(encoding="utf-8")
-    script = "\n".join((here / "assets" / name).read_text(encoding="utf-8") for name in SCRIPTS)
     page = page_of(
         results,
         per_query,
@@ -105,32 +78,18 @@ def render(
         details.details if details else (),
         efficiency,
     )
-    html = environment.get_template("report.html").render(
-        results=results,
+    values = {
+        "results": results,
         # The means first: they are what a reader of many collections looks for.
-        tables=sorted(score_tables(results), key=lambda table: not table.members),
-        off=sum(item.status == "off" for item in results.expected),
-        yaml=dump_yaml({"pipelines": results.pipelines}),
-        style=Markup(style),  # noqa: S704 - the package's own files
-        script=Markup(script),  # noqa: S704
-        hashes={"style": csp_hash(style), "script": csp_hash(script)},
-        islands=list(page.islands()),
+        "tables": sorted(score_tables(results), key=lambda table: not table.members),
+        "off": sum(item.status == "off" for item in results.expected),
+        "yaml": dump_yaml({"pipelines": results.pipelines}),
+        "islands": list(page.islands()),
+    }
+    return render_page(
+        "report.html",
+        values,
+        sheets=["style.css"],
+        scripts=SCRIPTS,
+        filters={"duration": fmt.duration, "said": said, "tally": tally},
     )
-    return inert(html)
-
-
-def moment(iso: str) -> str:
-    """Return a time as a person writes it, in UTC; a text that is no time stays as it is."""
-    try:
-        when = datetime.fromisoformat(iso)
-    except ValueError:
-        return iso
-    if when.tzinfo is None:
-        return f"{when.day} {when:%B %Y, %H:%M}"
-    when = when.astimezone(UTC)
-    return f"{when.day} {when:%B %Y, %H:%M} UTC"
-
-
-def csp_hash(text: str) -> str:
-    """Return the source expression with which a Content-Security-Policy admits exactly this text."""
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")

@@ -28,14 +28,17 @@ class FunnelStep(Record):
     """Relevant documents among the first ``k`` of its output."""
     lost: int
     """Relevant documents in the output of one of its inputs and not in its own."""
+    unknown: bool = False
+    """Whether documents come to it also from stages that the funnel leaves out and that have nothing known before them: without
+    inputs it is no first stage all the same, and what it lost of theirs counts as missed."""
 
 
 class Funnel(Record):
     """How many relevant documents survive each stage of a pipeline, summed over the judged queries of a collection.
 
-    ``missed``, the sum of the steps' ``lost``, and the last step's ``relevant`` make ``total`` when the pipeline has no branches
-    and only its first stage brings documents. A document that one branch of a fusion loses and another keeps counts as lost by
-    that branch's stage all the same. Documents that a query excludes count nowhere.
+    ``outside``, ``missed``, the sum of the steps' ``lost``, and the last step's ``relevant`` make ``total`` when the pipeline has
+    no branches and only its first stage brings documents. A document that one branch of a fusion loses and another keeps counts as
+    lost by that branch's stage all the same. Documents that a query excludes count nowhere.
     """
 
     collection: str
@@ -45,12 +48,21 @@ class Funnel(Record):
     total: int
     """Relevant documents of the judged queries, those that the collection lacks among them."""
     missed: int
-    """In the output of no stage."""
+    """In the collection and in no output: never found, lost by an ``unknown`` step or by what is left out before it."""
+    outside: int = 0
+    """Relevant documents that the collection lacks. No stage can find them, and the metrics count them all the same. 0 where nobody
+    knows the collection (run files): there they are ``missed``."""
     queries: int
     """Judged queries with a relevant document."""
     steps: list[FunnelStep]
     left_out: list[str] = Field(default_factory=list)
     """The stages of which the store has no rankings any more, while it has those of the stages after them: no step is theirs."""
+
+    @property
+    def missed_told(self) -> str:
+        """What can be said of the documents that are ``missed``."""
+        ends = [step.label for step in self.steps if step.unknown]
+        return f"not found, or lost up to {' or '.join(ends)}" if ends else "found by no first stage"
 
 
 class Text(Record):
@@ -69,6 +81,8 @@ class Relevant(Record):
     doc: int
     """Its number in ``Details.documents``."""
     gain: int
+    outside: bool = False
+    """Whether the collection lacks it."""
     ranks: dict[str, list[int | None]]
     """For each pipeline its rank, from 1, after each step of the pipeline's funnel; None where it is not there."""
 
@@ -79,6 +93,7 @@ class Hits(Record):
     docs: list[int]
     """Numbers in ``Details.documents``."""
     scores: list[float]
+    """Empty where there are none: of run files whose rank column decides, the places are all that is known."""
     gains: list[int | None]
     """None for what is not judged."""
 
@@ -89,6 +104,8 @@ class QueryDetails(Record):
     qid: str
     text: str | None
     """None where the run knows no texts."""
+    more: bool = False
+    """Whether the text goes on."""
     relevant: list[Relevant]
     """Those with the highest gains, the highest first."""
     more_relevant: int = 0

@@ -14,12 +14,16 @@ from irkit.core.files import write_atomically
 from irkit.report.results import Record, Results, read_record
 
 EFFICIENCY: Final = "efficiency.json"
+DRIFT: Final = 1.2
+"""The second half of the timed queries may take so many times as long as the first, or the first as the second."""
+BUSY: Final = 1.0
+"""The load from which a machine counts as busy: as many processes wanted a processor in the minute before, on average."""
 
 
 class Latency(Record):
     """Milliseconds of one query at a time, over ``samples`` queries, after warm-up, the device idle before and after each.
 
-    Percentiles are interpolated linearly: of fewer than 100 samples the 99th lies between the two slowest.
+    Percentiles are interpolated linearly: of up to 100 samples the 99th lies between the two slowest.
     """
 
     samples: int
@@ -27,6 +31,18 @@ class Latency(Record):
     p50: float
     p95: float
     p99: float
+    warmed: int = 0
+    """How often queries were run for nothing but warming up, right before."""
+    steady: bool = False
+    """Whether the median of such runs stood still then: within 5 %."""
+    drift: float | None = None
+    """The median of the queries that were timed in the second half of the time, as a multiple of that of the first. Halves have
+    queries from everywhere, so it is near 1 where the machine kept its pace. None for fewer than 20 samples."""
+
+    @property
+    def drifted(self) -> bool:
+        """Whether the halves are further apart than :data:`DRIFT`."""
+        return self.drift is not None and not 1 / DRIFT <= self.drift <= DRIFT
 
 
 class Build(Record):
@@ -61,6 +77,10 @@ class StageEfficiency(Record):
     flops: float | None = None
     """Floating-point operations a query, counted by torch: two for a multiplication and addition. None where torch does not do
     the work. What it misses, ``notes`` say."""
+    flops_at_least: bool = False
+    """Whether other code than torch does, or may do, a part of the work, so that ``flops`` is a lower bound."""
+    excludes: list[str] = Field(default_factory=list)
+    """What the stage needs for a new query and did not do here: neither time nor memory nor operations have it."""
     tokens: dict[str, float] = Field(default_factory=dict)
     """Tokens a query of a language model, by kind (prompt, completion), where the stage counts them."""
     memory: int | None = None
@@ -86,6 +106,11 @@ class PipelineEfficiency(Record):
     """Of all artifacts that its stages open, each once."""
     flops: float | None = None
     """Of the stages for which they are known."""
+    flops_at_least: bool = False
+    """Whether they are not known of all stages, or only in part of one, so that ``flops`` is a lower bound."""
+    excludes: list[str] = Field(default_factory=list)
+    """What no figure but ``tokens`` has of what a new query needs: writing of texts by a language model, which come from the store.
+    The tokens are those that writing took; its seconds the store does not know."""
     tokens: dict[str, float] = Field(default_factory=dict)
     """Of all stages."""
     memory: int | None = None
@@ -93,27 +118,37 @@ class PipelineEfficiency(Record):
     device: str = "cpu"
     """The accelerator that it used, by the maker's name; ``cpu`` where it used none."""
     load: float | None = None
-    """Processes that wanted a processor in the minute before, on average: where it is well above 0, others were at work."""
+    """Processes that wanted a processor in the minute before the session began, on average: where it is well above 0, others were
+    at work. None where the system does not tell."""
+    busy: bool = False
+    """Whether that is :data:`BUSY` or more."""
+    created: str = ""
+    """When the session began in which it was measured: ISO 8601, UTC."""
+    command: str = ""
+    """That of the session."""
 
 
 class Efficiency(Record):
     """What ``efficiency.json`` holds."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     experiment: str
     created: str
-    """When the last of the measurements ended: ISO 8601, UTC."""
+    """When the session of the last measurement began: ISO 8601, UTC."""
     command: str
-    """Of the last measurement."""
+    """Of that session."""
     irkit: str
     machine: str
     device: str
     """The accelerators that were used; ``cpu`` for none."""
+    asked_device: str | None = None
+    """The device that was asked for; None for the best there is."""
     threads: int
     queries: int
     """Of the sample, per collection; ``samples`` are fewer where the collection is smaller."""
     warmup: int
-    """Queries that were run and not counted, before each measurement."""
+    """Queries that were asked for to be run and not counted, before each measurement. How many runs it took,
+    :attr:`Latency.warmed` says."""
     memory_by: str
     """``VmHWM``: set back before every stage, so that each peak is its own; ``ru_maxrss``: not, so that a stage which stays below
     an earlier peak shows 0."""
@@ -122,12 +157,24 @@ class Efficiency(Record):
     stages: list[StageEfficiency]
     pipelines: list[PipelineEfficiency]
 
-    def settings(self) -> tuple[object, ...]:
-        """Return what must be the same for measurements to stand in one table."""
-        return (
-            *(self.experiment, self.irkit, self.machine, self.threads),
-            *(self.queries, self.warmup, self.memory_by, self.isolated),
-        )
+    def settings(self) -> dict[str, object]:
+        """Return by name what must be the same for measurements to stand in one table."""
+        return {
+            "experiment": self.experiment,
+            "irkit": self.irkit,
+            "machine": self.machine,
+            "--device": self.asked_device,
+            "--threads": self.threads,
+            "--queries": self.queries,
+            "--warmup": self.warmup,
+            "memory by": self.memory_by,
+            "isolated": self.isolated,
+        }
+
+    def sessions(self) -> dict[str, str]:
+        """Return when the measurements were made, in order of time, and by which commands."""
+        found = {each.created or self.created: each.command or self.command for each in self.pipelines}
+        return {created: found[created] for created in sorted(found)}
 
 
 def save_efficiency(efficiency: Efficiency, folder: Path) -> Path:
@@ -157,9 +204,14 @@ def load_efficiency(folder: Path) -> Efficiency | None:
         raise ReportError(*(Problem(each.message, each.where, hint) for each in error.problems)) from error
 
 
+def mergeable(old: Efficiency, new: Efficiency) -> bool:
+    """Whether measurements may stand in one table: made under the same settings, on the same accelerator if on any."""
+    return old.settings() == new.settings() and not _other_device(old, new)
+
+
 def merged(old: Efficiency | None, new: Efficiency) -> Efficiency:
     """Return new measurements, with those of other pipelines and collections that were made before under the same settings."""
-    if old is None or old.settings() != new.settings():
+    if old is None or not mergeable(old, new):
         return new
     again = {(each.collection, each.pipeline) for each in new.pipelines}
     stages = [each for each in old.stages if (each.collection, each.pipeline) not in again]
@@ -171,6 +223,11 @@ def merged(old: Efficiency | None, new: Efficiency) -> Efficiency:
         "pipelines": everything,
     }
     return new.model_copy(update=update)
+
+
+def _other_device(old: Efficiency, new: Efficiency) -> bool:
+    """Whether two measurements used accelerators, and not the same. One that used none could have been beside either."""
+    return old.device != new.device and "cpu" not in (old.device, new.device)
 
 
 def devices(pipelines: Sequence[PipelineEfficiency]) -> str:
@@ -221,7 +278,12 @@ def current(efficiency: Efficiency, results: Results) -> Current:
 
 
 def _agree(ours: dict[int, str | None], measured: dict[int, str | None]) -> bool:
-    """Whether a pipeline was measured as it is. A node that the store has lost since has no row in the results."""
-    return bool(ours) and all(
-        position in measured and measured[position] == node for position, node in ours.items()
+    """Whether a pipeline was measured as it is, up to the same last node, which always has a row in the results.
+
+    A node before it that the store has lost since has none.
+    """
+    return (
+        bool(ours)
+        and max(ours) == max(measured)
+        and all(position in measured and measured[position] == node for position, node in ours.items())
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.core.files import write_atomically
 from irkit.report import format as fmt
-from irkit.report.efficiency import Efficiency, PipelineEfficiency, StageEfficiency
+from irkit.report.efficiency import DRIFT, Efficiency, PipelineEfficiency, StageEfficiency
 from irkit.report.tabular import csv_text
 from irkit.report.text import escape, table_line
 
@@ -39,11 +39,26 @@ CSV_COLUMNS = (
     "device_memory",
     "differing",
     "notes",
+    "flops_at_least",
+    "excludes",
+    "warmed",
+    "steady",
+    "drift",
+    "device",
+    "load",
+    "created",
 )
+_NAME = 24
+"""Characters of a pipeline's name in a terminal; a longer one goes on in the next line."""
+MARK = "*"
+"""After the names of pipelines whose figures leave out what a new query needs."""
 
 
-def terminal_tables(efficiency: Efficiency) -> list[Table]:
-    """Return one rich table of pipelines for each collection. Names are printed as they are: markup is inert."""
+def terminal_tables(efficiency: Efficiency, width: int | None = None) -> list[Table]:
+    """Return rich tables of pipelines for each collection: one, or as many as columns need that are not to be wider than ``width``.
+
+    Names are whole, in as many lines as they need, and printed as they are: markup is inert.
+    """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
@@ -51,40 +66,113 @@ def terminal_tables(efficiency: Efficiency) -> list[Table]:
     tables = []
     for collection, pipelines in _by_collection(efficiency):
         columns = [*_COLUMNS, *_extra(pipelines)]
-        table = Table(
-            title=Text(fmt.plain(collection), style="bold"),
-            box=SIMPLE_HEAD,
-            title_justify="left",
-            pad_edge=False,
-        )
-        longest = max(len(fmt.plain(each.pipeline)) for each in pipelines)
-        table.add_column(Text("pipeline"), overflow="fold", min_width=min(longest, 24))
-        for column in columns:
-            table.add_column(Text(column), justify="right", no_wrap=True)
-        for each in pipelines:
-            cells = [*_cells(each, each.bytes), *_extra_cells(each, columns)]
-            table.add_row(Text(fmt.plain(each.pipeline)), *map(Text, cells))
-        tables.append(table)
+        rows = [[*_cells(each, each.bytes), *_extra_cells(each, columns)] for each in pipelines]
+        names = [fmt.plain(_marked(each)) for each in pipelines]
+        longest = min(max(map(len, ("pipeline", *names))), _NAME)
+        for part in _parts(columns, rows, None if width is None else width - longest - 2):
+            table = Table(
+                title=Text(fmt.plain(collection), style="bold"),
+                box=SIMPLE_HEAD,
+                title_justify="left",
+                pad_edge=False,
+            )
+            table.add_column(Text("pipeline"), overflow="fold", min_width=longest)
+            for place in part:
+                table.add_column(Text(columns[place]), justify="right", no_wrap=True)
+            for name, cells in zip(names, rows, strict=True):
+                table.add_row(Text(name), *(Text(cells[place]) for place in part))
+            tables.append(table)
     return tables
+
+
+def _parts(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int | None) -> list[range]:
+    """Return the columns of each table, none wider than that, each column after three blanks. One at least has a place."""
+    wide = [3 + max(map(len, (column, *cells))) for column, *cells in zip(columns, *rows, strict=True)]
+    parts, start = [], 0
+    while start < len(columns):
+        stop = start + 1
+        while stop < len(columns) and (width is None or sum(wide[start : stop + 1]) <= width):
+            stop += 1
+        parts.append(range(start, stop))
+        start = stop
+    return parts
 
 
 def legend(efficiency: Efficiency) -> str:
     """Return in one paragraph how the figures came to be, and what was in the way of good ones."""
-    sizes = {each.latency.samples for each in efficiency.pipelines}
-    counts = " to ".join(map(fmt.count, sorted({min(sizes, default=0), max(sizes, default=0)})))
+    pipelines = efficiency.pipelines
+    sizes = {each.latency.samples for each in pipelines}
+    warmed = {each.latency.warmed for each in pipelines}
     threads = fmt.plural(efficiency.threads, "thread")
     parts = [
         f"{efficiency.machine}; device {efficiency.device}; {threads}.",
-        f"Latency: one query at a time, {counts} queries, evenly spaced, after {efficiency.warmup} others.",
+        f"Latency: one query at a time, {_from_to(sizes)} queries, evenly spaced, each of which had run before,"
+        + (
+            f" after {_from_to(warmed)} runs of others, {_until(pipelines)}."
+            if any(warmed)
+            else " with no others run to warm up: --warmup 0."
+        ),
+        *(
+            ["Of up to 100 queries, p99 lies between the two slowest."]
+            if min(sizes, default=0) <= 100
+            else []
+        ),
         "Queries/s: all of them in one batch, the median of 3.",
-        "Size: of what the stages open in the store. GFLOP: a query, what torch counts.",
+        "Size: of what the stages open in the store. GFLOP: a query, what torch counts, the mean of 5 that are evenly spaced"
+        + (
+            "; \N{GREATER-THAN OR EQUAL TO}: other code does a part of the work."
+            if _at_least(pipelines)
+            else "."
+        ),
         f"Memory: growth of the process's resident memory to its peak ({efficiency.memory_by})"
         + ("; a process for each pipeline." if efficiency.isolated else "; one process for all."),
     ]
-    busiest = max((each.load for each in efficiency.pipelines if each.load is not None), default=0.0)
-    if busiest >= 1:
-        parts.append(f"The machine was busy: up to {busiest:g} processes wanted a processor before it began.")
-    return " ".join(map(fmt.plain, parts))
+    left_out = dict.fromkeys(what for each in pipelines for what in each.excludes)
+    if left_out:
+        parts.append(
+            f"{MARK} Without {', '.join(left_out)}, which a new query needs: no time, memory or operations of it are in these"
+            " figures; tokens are those that it took."
+        )
+    return " ".join(map(fmt.plain, [*parts, *warnings(efficiency)]))
+
+
+def warnings(efficiency: Efficiency) -> list[str]:
+    """Return what was in the way of good figures."""
+    said = []
+    sessions = list(efficiency.sessions())
+    if len(sessions) > 1:
+        said.append(f"Measured in {len(sessions)} sessions, from {sessions[0]} to {sessions[-1]}.")
+    busy = [each.load for each in efficiency.pipelines if each.busy and each.load is not None]
+    if busy:
+        said.append(
+            f"The machine was busy: up to {max(busy):g} processes wanted a processor in the minute before it began."
+        )
+    drifted = dict.fromkeys(each.pipeline for each in efficiency.pipelines if each.latency.drifted)
+    if drifted:
+        said.append(
+            f"The machine did not keep its pace: half of the queries took more than {DRIFT:g} times as long as the other half"
+            f" of {', '.join(drifted)}. Measure again."
+        )
+    return said
+
+
+def _from_to(counts: Iterable[int]) -> str:
+    ordered = sorted(counts)
+    return " to ".join(map(fmt.count, dict.fromkeys((ordered[0], ordered[-1])))) if ordered else "0"
+
+
+def _until(rows: Iterable[PipelineEfficiency]) -> str:
+    if all(each.latency.steady for each in rows):
+        return "until their median changed by less than 5 %"
+    return "of some for 10 s although their times still changed"
+
+
+def _at_least(rows: Iterable[PipelineEfficiency]) -> bool:
+    return any(each.flops_at_least for each in rows)
+
+
+def _marked(each: PipelineEfficiency | StageEfficiency) -> str:
+    return f"{each.pipeline} {MARK}" if each.excludes else each.pipeline
 
 
 def remarks(efficiency: Efficiency) -> list[str]:
@@ -109,7 +197,7 @@ def markdown(efficiency: Efficiency) -> str:
     for collection, pipelines in _by_collection(efficiency):
         columns = [*_COLUMNS, *_extra(pipelines)]
         rows = [
-            [escape(each.pipeline), *_cells(each, each.bytes), *_extra_cells(each, columns)]
+            [escape(_marked(each)), *_cells(each, each.bytes), *_extra_cells(each, columns)]
             for each in pipelines
         ]
         parts += [f"## {escape(collection)}", _markdown_table(["pipeline", *columns], rows, 1)]
@@ -117,7 +205,7 @@ def markdown(efficiency: Efficiency) -> str:
         columns = [*_STAGE_COLUMNS, *_extra(stages)]
         rows = [
             [
-                *(escape(each.pipeline), escape(each.label)),
+                *(escape(_marked(each)), escape(each.label)),
                 *(_three(round(each.cold_seconds, 3)), _three(each.first_ms)),
                 *_cells(each, sum(build.bytes for build in each.builds)),
                 *_extra_cells(each, columns),
@@ -128,8 +216,9 @@ def markdown(efficiency: Efficiency) -> str:
     said = [f"- {escape(remark)}" for remark in remarks(efficiency)]
     if said:
         parts.append("\n".join(said))
-    parts.append(f"Made with irkit {escape(efficiency.irkit)} on {escape(efficiency.created)}:")
-    parts.append(f"    {fmt.plain(efficiency.command)}")
+    for created, command in efficiency.sessions().items():
+        parts.append(f"Made with irkit {escape(efficiency.irkit)} on {escape(created)}:")
+        parts.append(f"    {fmt.plain(command)}")
     return "\n\n".join(parts) + "\n"
 
 
@@ -159,7 +248,9 @@ def _cells(each: PipelineEfficiency | StageEfficiency, size: int) -> list[str]:
         *map(_three, (taken.p50, taken.p95, taken.p99)),
         fmt.DASH if each.throughput is None else _three(each.throughput),
         fmt.size(size) if size else fmt.DASH,
-        fmt.DASH if each.flops is None else _three(each.flops / 1e9),
+        fmt.DASH
+        if each.flops is None
+        else "\N{GREATER-THAN OR EQUAL TO}" * each.flops_at_least + _three(each.flops / 1e9),
         fmt.DASH if each.memory is None else fmt.size(each.memory),
     ]
 
@@ -168,13 +259,17 @@ def _extra(rows: Sequence[PipelineEfficiency] | Sequence[StageEfficiency]) -> li
     """Return the columns that only some tables need."""
     kinds = dict.fromkeys(kind for each in rows for kind in each.tokens)
     device = ["device memory"] if any(each.device_memory is not None for each in rows) else []
+    if len({each.device for each in rows if isinstance(each, PipelineEfficiency)}) > 1:
+        device.append("device")
     return [*device, *(f"{kind} tokens" for kind in kinds)]
 
 
 def _extra_cells(each: PipelineEfficiency | StageEfficiency, columns: Sequence[str]) -> list[str]:
     cells = []
     for column in columns:
-        if column == "device memory":
+        if column == "device" and isinstance(each, PipelineEfficiency):
+            cells.append(fmt.plain(each.device))
+        elif column == "device memory":
             cells.append(fmt.DASH if each.device_memory is None else fmt.size(each.device_memory))
         elif column.endswith(" tokens"):
             count = each.tokens.get(column.removesuffix(" tokens"))
@@ -184,7 +279,11 @@ def _extra_cells(each: PipelineEfficiency | StageEfficiency, columns: Sequence[s
 
 def _csv_rows(efficiency: Efficiency) -> Iterator[list[Any]]:
     for each in efficiency.pipelines:
-        yield [each.collection, each.pipeline, *[None] * 5, *_csv_common(each, each.bytes), None, None]
+        yield [
+            *(each.collection, each.pipeline, *[None] * 5, *_csv_common(each, each.bytes), None, None),
+            *_csv_quality(each),
+            *(each.device, each.load, each.created or efficiency.created),
+        ]
         for stage in efficiency.stages:
             if (stage.collection, stage.pipeline) == (each.collection, each.pipeline):
                 size = sum(build.bytes for build in stage.builds)
@@ -193,6 +292,8 @@ def _csv_rows(efficiency: Efficiency) -> Iterator[list[Any]]:
                     *(stage.cold_seconds, stage.first_ms),
                     *_csv_common(stage, size),
                     *(stage.differing, "; ".join(stage.notes) or None),
+                    *_csv_quality(stage),
+                    *[None] * 3,
                 ]
 
 
@@ -203,6 +304,12 @@ def _csv_common(each: PipelineEfficiency | StageEfficiency, size: int) -> list[A
         *(taken.samples, taken.mean, taken.p50, taken.p95, taken.p99),
         *(each.throughput, size, each.flops, tokens or None, each.memory, each.device_memory),
     ]
+
+
+def _csv_quality(each: PipelineEfficiency | StageEfficiency) -> list[Any]:
+    taken = each.latency
+    at_least = None if each.flops is None else each.flops_at_least
+    return [at_least, "; ".join(each.excludes) or None, taken.warmed, taken.steady, taken.drift]
 
 
 def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]], texts: int) -> str:

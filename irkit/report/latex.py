@@ -2,7 +2,7 @@ r"""The score tables for a paper: LaTeX with booktabs, the best in bold, and mar
 
 With tests against the baseline a dagger stands for significantly better, a double dagger for significantly worse. With tests of
 all pairs every pipeline has a letter, and a score carries the letters of those that it is significantly better than. A mean over
-collections carries no marks: its tests would have to be of collections, not of queries.
+collections carries no marks, and its caption says so: its tests would have to be of collections, not of queries.
 
 Any names are set as they are: what TeX would obey is escaped, and a character for which pdfLaTeX's first font encoding has no glyph
 is written as its code point. Only ``\usepackage{booktabs}`` is needed.
@@ -18,7 +18,7 @@ from irkit.core.files import write_atomically
 from irkit.report import format as fmt
 from irkit.report.pairs import Family, families
 from irkit.report.results import PerQuery, Results
-from irkit.report.scores import Cell, Row, ScoreTable, score_tables
+from irkit.report.scores import UNTESTED, Cell, Row, ScoreTable, score_tables
 
 LATEX = "scores.tex"
 _ESCAPES = {
@@ -54,9 +54,12 @@ def latex(
     """Return a ``table`` for each collection and mean, one below the other."""
     chosen = families(results, per_query) if tested is None else tested
     made = results.provenance
+    command, last = results.commands
+    chosen_last = "" if last is None else f"%   the last run of it, on a part: {fmt.plain(last)}\n"
     parts = [
         f"% {fmt.plain(results.experiment)}: made with irkit {fmt.plain(made.irkit)} on {fmt.plain(made.created)} by\n"
-        f"%   {fmt.plain(made.command)}\n"
+        f"%   {fmt.plain(command)}\n"
+        f"{chosen_last}"
         r"% In the preamble: \usepackage{booktabs}"
     ]
     for number, scores in enumerate(score_tables(results), 1):
@@ -145,6 +148,8 @@ def _marks(pipeline: str, family: Family, known: Mapping[str, str], of_all: bool
 def _caption(scores: ScoreTable, tested: Mapping[str, Family], of_all: bool) -> str:
     members = f" over {', '.join(scores.members)}" if scores.members else ""
     parts = [escape(scores.name + members) + "."]
+    if scores.members:
+        parts.append(f"{UNTESTED}.")
     if scores.has_best:
         parts.append("Bold: best.")
     if tested:

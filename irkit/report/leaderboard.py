@@ -31,6 +31,7 @@ class View:
         members: name -> its collections: a collection alone, or a macro set; each counts once.
         of: how many members the average has by its definition.
         infos: the collections in view, by name.
+        chosen: those that were asked for by name; None for all that there are, which may become more.
     """
 
     metric: str
@@ -38,6 +39,7 @@ class View:
     members: Mapping[str, tuple[str, ...]]
     of: int
     infos: Mapping[str, CollectionInfo]
+    chosen: tuple[str, ...] | None = None
 
     @property
     def collections(self) -> tuple[str, ...]:
@@ -92,6 +94,7 @@ class Standing:
         mean_rank: the mean of the ranks on each member among the ranked rows.
         missing: the collections in view without a score.
         differing: what older experiments say otherwise.
+        from_files: the collections of which the score comes from a run file.
     """
 
     key: str
@@ -105,6 +108,7 @@ class Standing:
     mean: float | None
     missing: tuple[str, ...]
     differing: tuple[Differing, ...]
+    from_files: tuple[str, ...]
     rank: int | None = None
     mean_rank: float | None = None
 
@@ -121,6 +125,7 @@ class Leaderboard:
     Attributes:
         unseen: how many pipelines have no score in view at all, and no row.
         controls: how many order controls are left out.
+        with_controls: whether order controls take part.
         without_documents: collections of which a row's scores come from run files: judged alike, on documents that nobody knows.
     """
 
@@ -128,6 +133,7 @@ class Leaderboard:
     rows: tuple[Standing, ...]
     unseen: int
     controls: int
+    with_controls: bool
     without_documents: tuple[str, ...]
 
     @property
@@ -155,15 +161,10 @@ def leaderboard(experiments: Sequence[Results], view: View, *, controls: bool = 
             entries.setdefault(entry.key, []).append(entry)
     rows = [_standing(of_key, view) for of_key in entries.values()]
     seen = _labelled([row for row in rows if row.scores])
-    used = {name for row in seen for origin in row.origins for name in origin.collections}
-    bare = {
-        info.name
-        for results in experiments
-        for info in results.collections
-        if not info.with_documents and info.name in used
-    }
-    known = [name for name in view.collections if name in bare and view.infos[name].with_documents]
-    return Leaderboard(view, tuple(_ranked(seen, view)), len(rows) - len(seen), left_out, tuple(known))
+    from_files = {name for row in seen for name in row.from_files}
+    bare = [name for name in view.collections if name in from_files and view.infos[name].with_documents]
+    ranked = tuple(_ranked(seen, view))
+    return Leaderboard(view, ranked, len(rows) - len(seen), left_out, controls, tuple(bare))
 
 
 def in_order(experiments: Iterable[Results]) -> list[Results]:
@@ -191,6 +192,11 @@ class _Entry:
     scores: Mapping[str, float]
     nodes: Mapping[str, str]
     """By collection the fingerprint of the last node."""
+
+    @property
+    def bare(self) -> frozenset[str]:
+        """The collections of which the experiment knows no documents, but run files."""
+        return frozenset(info.name for info in self.results.collections if not info.with_documents)
 
     @classmethod
     def of(cls, results: Results, pipeline: str, view: View) -> _Entry:
@@ -245,6 +251,7 @@ def _standing(entries: Sequence[_Entry], view: View) -> Standing:
         mean=fmean(means.values()) if view.members and len(means) == len(view.members) else None,
         missing=tuple(name for name in view.collections if name not in scores),
         differing=_differing(entries, says),
+        from_files=tuple(name for name in scores if name in says[name].bare),
     )
 
 

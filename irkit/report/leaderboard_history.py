@@ -18,7 +18,8 @@ from irkit.report.results import Record
 
 HISTORY: Final = "leaderboard.json"
 KIND: Final = "irkit leaderboard"
-VERSION: Final = 1
+VERSION: Final = 2
+"""Version 1 did not say which collections were asked for, nor whether order controls took part."""
 
 
 class Basis(Record):
@@ -53,19 +54,31 @@ class Snapshot(Record):
     members: dict[str, list[str]]
     collections: dict[str, Basis]
     rows: list[PastRow]
+    chosen: list[str] | None = None
+    """The collections that were asked for by name; None for all that there were."""
+    controls: bool = False
+    """Whether order controls took part."""
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What another snapshot must have in common, to be of the same ranking at another time."""
+        chosen = None if self.chosen is None else frozenset(self.chosen)
+        return self.metric, self.average, chosen, self.controls
 
 
 class History(Record):
     """What ``leaderboard.json`` holds: the snapshots, the oldest first."""
 
     kind: Literal["irkit leaderboard"] = KIND
-    schema_version: Literal[1] = VERSION
+    schema_version: Literal[2] = VERSION
     snapshots: list[Snapshot] = Field(default_factory=list)
 
     def like(self, snapshot: Snapshot) -> list[Snapshot]:
-        """Return the snapshots by the same metric and average."""
-        wanted = (snapshot.metric, snapshot.average)
-        return [each for each in self.snapshots if (each.metric, each.average) == wanted]
+        """Return the snapshots of its kind: by the same metric and average, of the same choice of collections and pipelines.
+
+        Where all collections are in view, they may have become more, or fewer: that is a change.
+        """
+        return [each for each in self.snapshots if each.kind == snapshot.kind]
 
 
 @dataclass(frozen=True)
@@ -140,13 +153,15 @@ def snapshot_of(board: Leaderboard, date: str, irkit: str) -> Snapshot:
             )
             for row in board.rows
         ],
+        chosen=None if view.chosen is None else list(view.chosen),
+        controls=board.with_controls,
     )
 
 
 def with_snapshot(history: History, snapshot: Snapshot) -> tuple[History, Changes | None]:
     """Add a snapshot where it says something new; return the history, and what changed since the last one of its kind.
 
-    None where it is the first by its metric and average.
+    None where it is the first of its kind.
     """
     before = history.like(snapshot)
     found = changes(before[-1], snapshot) if before else None
@@ -156,7 +171,7 @@ def with_snapshot(history: History, snapshot: Snapshot) -> tuple[History, Change
 
 
 def changes(before: Snapshot, after: Snapshot) -> Changes:
-    """Return what changed between two snapshots by the same metric and average."""
+    """Return what changed between two snapshots of one kind."""
     place = pairs(before.rows, after.rows)
     matched = [(before.rows[place[n]], row) for n, row in enumerate(after.rows) if n in place]
     anew = [
@@ -259,6 +274,8 @@ def load_history(folder: Path) -> History:
     if isinstance(version, int) and version > VERSION:
         message = f"the history has version {version} of the format; this irkit reads version {VERSION}"
         raise ReportError.of(message, where=str(path), hint="update irkit")
+    if version == 1:
+        data["schema_version"] = VERSION
     try:
         return History.model_validate(data)
     except ValidationError as error:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from irkit.core.flow import flow
-from irkit.core.text import inert
 from irkit.report import format as fmt
-from irkit.report.build import csp_hash, moment
+from irkit.report.html import moment, render_page
 from irkit.report.leaderboard import SEEN, Leaderboard, Standing
+from irkit.report.leaderboard_choices import choices_told
 from irkit.report.leaderboard_history import Changes, Move
 from irkit.report.tabular import csv_text
 from irkit.report.text import escape, table_line
@@ -40,7 +39,7 @@ class Shown:
 
     Attributes:
         date: when it last changed.
-        snapshots: how many there are by this metric and average.
+        snapshots: how many there are of its kind: by this metric and average, of these collections.
         changes: what changed then; None where there was nothing before.
         past: by a row's key its means, (date, value), the oldest first.
     """
@@ -69,49 +68,29 @@ class Item:
 
 def page(shown: Shown) -> str:
     """Return ``leaderboard.html``: like a report it loads nothing, and no name in it can become markup."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=PackageLoader("irkit.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "breaking": lambda name: Markup("/<wbr>").join(name.split("/")),
-        "count": fmt.count,
-        "delta": fmt.delta,
-        "flow": flow,
-        "metric": fmt.metric,
-        "moment": moment,
-        "plural": fmt.plural,
+    board, changes = shown.board, shown.changes
+    values = {
+        "shown": shown,
+        "board": board,
+        "view": board.view,
+        "columns": columns(board),
+        "notes": notes(board),
+        "doubts": {row.key: doubts(row) for row in board.rows},
+        "mean_delta": {} if changes is None else {m.label: m.after - m.before for m in changes.means},
+        "moved": {} if changes is None else {label: (old, new) for label, old, new in changes.ranks},
+        "told": [] if changes is None else list(sentences(changes)),
+        "lines": {key: line(past) for key, past in shown.past.items() if len(past) > 1},
+        "size": (_WIDTH, _HEIGHT),
     }
-    here = Path(__file__).parent
-    sheets = (here / "templates" / "style.css", here / "assets" / "board.css")
-    style = "\n".join(path.read_text(encoding="utf-8") for path in sheets)
-    scripts = (here / "assets" / "tables.js", here / "assets" / "board.js")
-    script = "\n".join(path.read_text(encoding="utf-8") for path in scripts)
-    html = environment.get_template("leaderboard.html").render(
-        shown=shown,
-        board=shown.board,
-        view=shown.board.view,
-        columns=columns(shown.board),
-        notes=notes(shown.board),
-        doubts={row.key: doubts(row) for row in shown.board.rows},
-        mean_delta={}
-        if shown.changes is None
-        else {m.label: m.after - m.before for m in shown.changes.means},
-        moved={} if shown.changes is None else {label: (old, new) for label, old, new in shown.changes.ranks},
-        told=[] if shown.changes is None else list(sentences(shown.changes)),
-        lines={key: line(values) for key, values in shown.past.items() if len(values) > 1},
-        size=(_WIDTH, _HEIGHT),
-        style=Markup(style),  # noqa: S704 - the package's own files
-        script=Markup(script),  # noqa: S704
-        hashes={"style": csp_hash(style), "script": csp_hash(script)},
+    return render_page(
+        "leaderboard.html",
+        values,
+        sheets=["style.css", "board.css"],
+        scripts=["tables.js", "board.js"],
+        filters={"breaking": lambda name: Markup("/<wbr>").join(name.split("/")), "flow": flow},
     )
-    return inert(html)
 
 
 def columns(board: Leaderboard) -> list[str]:
@@ -220,12 +199,11 @@ def notes(board: Leaderboard) -> list[str]:
         )
         said = [f"Ranked by the {what} over {fmt.plural(count, 'collection')}{grouped}."]
     said[0] += (
-        " Rows that agree to four decimals share a rank; differences are not tested here, the experiments' own reports do that."
+        " Rows that agree to four decimals share a rank; differences are not tested here. The experiments' own reports test them, "
+        "within each collection only: a mean carries no test."
     )
     if not board.ranked:
-        said.append(
-            "No row has a score on all of them, so none has a rank: choose collections with --collections."
-        )
+        said.append(f"No row has a score on all of them, so none has a rank: {choices_told(board)}.")
     if board.controls:
         said.append(f"Left out: {fmt.plural(board.controls, 'order control')}.")
     if board.unseen:

@@ -59,7 +59,8 @@ def make_view(
         hint = f"there are: {', '.join(first)}" if first else "run an experiment first"
         raise ConfigError.of(message, hint=hint)
     kept = {name: infos[name] for parts in whole.values() for name in parts}
-    return View(chosen, average, whole, len(definition) if definition is not None else len(whole), kept)
+    of = len(definition) if definition is not None else len(whole)
+    return View(chosen, average, whole, of, kept, tuple(sorted(kept)) if collections else None)
 
 
 def _metric(experiments: Experiments, metric: str | None) -> str:

@@ -11,11 +11,16 @@ from irkit.report.details import Funnel
 def lost_rows(funnels: Sequence[Funnel]) -> list[list[str]]:
     """Return a row for each pipeline and stage: pipeline, stage, relevant documents in its output, in its first k, lost by it.
 
-    Shares are of all relevant documents. Before the first stage stands what no first stage finds.
+    Shares are of all relevant documents. Before the first stage stands what the collection lacks, and what no first stage finds; at
+    the end, which stages there is nothing known of.
     """
     rows = []
     for funnel in funnels:
-        rows.append([funnel.pipeline, "found by no first stage", "", "", _share(funnel.missed, funnel.total)])
+        if funnel.outside:
+            rows.append(
+                [funnel.pipeline, "not in the collection", "", "", _share(funnel.outside, funnel.total)]
+            )
+        rows.append([funnel.pipeline, funnel.missed_told, "", "", _share(funnel.missed, funnel.total)])
         rows += [
             [
                 funnel.pipeline,
@@ -26,6 +31,9 @@ def lost_rows(funnels: Sequence[Funnel]) -> list[list[str]]:
             ]
             for step in funnel.steps
         ]
+        if funnel.left_out:
+            told = f"not known of {', '.join(funnel.left_out)}: its losses count with the stage after it"
+            rows.append([funnel.pipeline, told, "", "", ""])
     return rows
 
 

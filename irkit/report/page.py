@@ -14,21 +14,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from irkit.config.yaml import dump_yaml
 from irkit.report.again import command_of
 from irkit.report.changed import changed_tables
 from irkit.report.details import Details, Funnel
 from irkit.report.efficiency import Efficiency, current
 from irkit.report.explained import explained_tables
-from irkit.report.pairs import Family
+from irkit.report.pairs import TIE, Family
 from irkit.report.results import PerQuery, Results
 from irkit.report.scores import ScoreTable, score_tables
 from irkit.report.times import stage_times
+from irkit.report.values import DECIMALS, packed_values
 
-DECIMALS = 6
-"""Of the values per query on the page: two more than it shows."""
 LEVEL = 7
 """Of compression: 9 takes five times as long on values per query, for 2 % less."""
 
@@ -117,6 +114,8 @@ def page_of(
         ],
         "families": [_family(each, pipelines) for each in tested],
         "alpha": results.statistics.alpha,
+        # A difference of two queries' values that is no larger is none.
+        "tie": TIE,
         "level": results.statistics.level,
         "funnels": [each.model_dump(mode="json") for each in funnels],
         "stages": _stages(results),
@@ -127,17 +126,24 @@ def page_of(
     }
     return Page(
         main,
-        [_values(of_query.get(name), pipelines) for name in collections],
+        [packed_values(of_query.get(name), pipelines) for name in collections],
         [_details(of_query.get(name), of_details.get(name)) for name in collections],
     )
 
 
 def _column(table: ScoreTable, pipelines: Sequence[str]) -> dict[str, Any]:
-    """A column of the leaderboard: a collection, or a mean; for each metric a value per pipeline."""
+    """A column of the leaderboard: a collection, or a mean; for each metric a value per pipeline.
+
+    What it is of, its kind and names say, for a title is free: an experiment may call an average "Mean of x".
+    """
     rows = {row.pipeline: row for row in table.rows}
     return {
         "name": table.name,
+        "kind": table.kind,
+        "of": table.of,
         "members": list(table.members),
+        # Of each member the collections that it is the mean of.
+        "parts": [list(each) for each in table.parts],
         "values": {
             metric: [rows[name].cells[place].value if name in rows else None for name in pipelines]
             for place, metric in enumerate(table.metrics)
@@ -149,17 +155,21 @@ def _column(table: ScoreTable, pipelines: Sequence[str]) -> dict[str, Any]:
 def _stages(results: Results) -> list[dict[str, Any]]:
     """What every stage cost, collection by collection and pipeline by pipeline, in the order in which they work.
 
-    ``shared`` is the pipeline whose row has paid for the node already; its notes stand there.
+    ``shared`` is the pipeline whose row has paid for the node already; its notes stand there. ``node`` is a number in the place of
+    the node's key; None where no node is known.
     """
+    rows = stage_times(results)
+    numbers = {node: number for number, node in enumerate(dict.fromkeys(row.time.node for row in rows))}
     return [
         {
             **row.time.model_dump(mode="json", exclude={"node", "notes"}),
+            "node": numbers[row.time.node] if row.time.node else None,
             "shared": row.shared_with,
             "cached": row.cached,
             "per_query": row.per_query,
             "notes": row.notes,
         }
-        for row in stage_times(results)
+        for row in rows
     ]
 
 
@@ -193,26 +203,6 @@ def _family(family: Family, pipelines: Sequence[str]) -> dict[str, Any]:
             for pair in family.pairs
         ],
     }
-
-
-def _values(values: PerQuery | None, pipelines: Sequence[str]) -> dict[str, Any] | None:
-    """The values per query: for each metric the distinct ones, and for each pipeline their numbers, query by query."""
-    if values is None:
-        return None
-    names = list(dict.fromkeys(metric for of_one in values.values.values() for metric in of_one))
-    metrics: dict[str, Any] = {}
-    for metric in names:
-        columns = {
-            name: np.round(np.asarray(values.values[name][metric], dtype=np.float64), DECIMALS)
-            for name in pipelines
-            if values.values.get(name, {}).get(metric)
-        }
-        if not columns:
-            continue
-        distinct, numbers = np.unique(np.stack(list(columns.values())), return_inverse=True)
-        rows = dict(zip(columns, numbers.reshape(len(columns), -1).tolist(), strict=True))
-        metrics[metric] = {"values": distinct.tolist(), "rows": [rows.get(name) for name in pipelines]}
-    return {"qid": values.qid, "metrics": metrics}
 
 
 def _details(values: PerQuery | None, details: Details | None) -> dict[str, Any] | None:

@@ -76,8 +76,8 @@ def git_state(folder: Path, timeout: float = _GIT_SECONDS) -> dict[str, Any] | N
     Dirty means that a tracked file differs from the commit; files that git does not track do not count.
 
     Returns:
-        None when git is not installed or the folder is in no repository; ``{"error": reason}`` when git
-        did not answer.
+        None when the folder is in no repository; ``{"error": reason}`` when git is not installed or did not
+        answer.
     """
     command = ["git", "-c", "core.fsmonitor=false", "-C", str(folder)]
     command += ["status", "--porcelain=v2", "--branch", "--untracked-files=no"]
@@ -93,7 +93,7 @@ def git_state(folder: Path, timeout: float = _GIT_SECONDS) -> dict[str, Any] | N
             timeout=timeout,
         )
     except FileNotFoundError:
-        return None
+        return {"error": "git is not installed"}
     except subprocess.TimeoutExpired:
         return {"error": f"git did not answer within {timeout:g} s"}
     except OSError as error:

@@ -14,8 +14,8 @@ from irkit.report.results import ReferenceScore, Results
 MARKS: dict[Verdict, str] = {"match": "✓", "near": "≈", "off": "✗"}
 
 MEANING = (
-    "Match: it rounds to the published score, or differs by no more than the experiment's tolerance or the one documented with the "
-    "published scores (irkit reference show); near: it differs by at most 0.01; off: by more"
+    "Match: it rounds to the published score, or differs by no more than a tolerance, the experiment's or one documented with the "
+    "published scores (irkit reference show), and then the reason stands beside it; near: it differs by at most 0.01; off: by more"
 )
 
 
@@ -44,7 +44,8 @@ def compare_with_published(
             reference=name,
             published=table[metric],
             value=value,
-            status=published[name].verdict(value, table[metric], tolerance),
+            status=compared.status,
+            reason=compared.reason,
             title=published[name].title,
             source=f"{published[name].source.citation} ({published[name].source.version}, {published[name].source.date})",
             url=published[name].source.url,
@@ -54,6 +55,9 @@ def compare_with_published(
         for kind, place, table, values in _places(results, published[name], sets)
         for (whose, metric), value in values.items()
         if whose == pipeline and metric in table
+        for compared in (
+            published[name].compare(value, table[metric], None if kind == "average" else place, tolerance),
+        )
     ]
 
 
@@ -75,6 +79,11 @@ def _places(
     for average in named_averages(results):
         if average.name in published.averages and len(average.members) == average.of:
             yield "average", average.name, published.averages[average.name], average.values
+
+
+def said(score: ReferenceScore) -> str:
+    """Return the verdict in words, with the reason of a match that is not to the last digit: ``match, but for ties``."""
+    return score.status if score.reason is None else f"{score.status}, {score.reason}"
 
 
 def tally(scores: Sequence[ReferenceScore]) -> str:
@@ -101,7 +110,7 @@ def reference_markdown(results: Results) -> list[str]:
             fmt.metric(each.published),
             fmt.metric(each.value),
             fmt.delta(each.value - each.published),
-            f"{MARKS[each.status]} {each.status} ({_cell(each.reference)})",
+            f"{MARKS[each.status]} {_cell(said(each))} ({_cell(each.reference)})",
         ]
         lines.append(f"| {' | '.join(cells)} |")
     listed = "\n".join(f"- {_cell(text)}" for text in sources.values())

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from irkit.config.statistics import Statistics
 from irkit.core.errors import ReportError
 from irkit.core.files import write_atomically
+from irkit.report import folders
+from irkit.report.again import whole_command
 
 SCHEMA_VERSION: Final = 1
-RESULTS, PER_QUERY = "results.json", "per_query.json"
+RESULTS, PER_QUERY = folders.RESULTS, folders.PER_QUERY
 
 
 class Record(BaseModel):
@@ -113,6 +115,8 @@ class ReferenceScore(Record):
     published: float
     value: float
     status: Literal["match", "near", "off"]
+    reason: str | None = None
+    """Why it is a match although it does not round to the published score, to be read after "match, "."""
     title: str
     source: str
     url: str
@@ -231,7 +235,7 @@ class Provenance(Record):
     cpus: int
     packages: dict[str, str]
     git: dict[str, Any] | None = None
-    """commit, branch, dirty; None outside a git repository or without git; error when git refused to say."""
+    """commit, branch, dirty; None outside a git repository; error when git refused to say, or is not installed."""
 
 
 class Results(Record):
@@ -273,6 +277,16 @@ class Results(Record):
     def from_store(self) -> bool:
         """Whether nothing was computed: everything was in the store already."""
         return bool(self.stages) and all(stage.cached_queries == stage.queries for stage in self.stages)
+
+    @property
+    def commands(self) -> tuple[str, str | None]:
+        """The command that makes these results, and the one last run where that one makes only a part of them.
+
+        Results of earlier runs stand beside those of a run on a part, by ``--only`` or ``--pipeline``.
+        """
+        last = self.provenance.command
+        whole = whole_command(last) if self.kept or self.kept_pipelines else None
+        return (last, None) if whole is None or whole == last else (whole, last)
 
     def value(self, collection: str, pipeline: str, metric: str) -> float:
         """Return one score.
@@ -354,6 +368,11 @@ def read_record(path: Path, kind: type[_Kind]) -> _Kind:
     except FileNotFoundError as error:
         hint = "give the folder of a finished run (eval/runs/<experiment>), or run the experiment first"
         raise ReportError.of("there is no such file", where=str(path), hint=hint) from error
+    except NotADirectoryError as error:
+        message = "this is a file, not the folder of a run"
+        raise ReportError.of(
+            message, where=str(path.parent), hint=folders.folder_hint(path.parent)
+        ) from error
     except OSError as error:
         message = f"the file cannot be read: {error.strerror or error}"
         raise ReportError.of(message, where=str(path), hint="check the folder and its permissions") from error
@@ -363,9 +382,11 @@ def read_record(path: Path, kind: type[_Kind]) -> _Kind:
     except ValueError as error:
         raise ReportError.of(f"the file is damaged: {error}", where=str(path), hint=AGAIN) from error
     version = data.get("schema_version") if isinstance(data, dict) else None
-    if isinstance(version, int) and version != SCHEMA_VERSION:
-        message = f"the file has version {version} of the format; this irkit reads version {SCHEMA_VERSION}"
-        hint = "update irkit" if version > SCHEMA_VERSION else AGAIN
+    field = kind.model_fields.get("schema_version")
+    ours = field.default if field else SCHEMA_VERSION
+    if isinstance(version, int) and version != ours:
+        message = f"the file has version {version} of the format; this irkit reads version {ours}"
+        hint = "update irkit" if version > ours else AGAIN
         raise ReportError.of(message, where=str(path), hint=hint)
     try:
         return kind.model_validate(data)

@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, TypeAlias
 
 from irkit.report import format as fmt
 from irkit.report.averages import Values, mean_of, named_averages, values_of
 from irkit.report.results import CollectionInfo, Expectation, Results
+
+UNTESTED = "Significance is tested within a collection only: a mean over collections carries no test"
+"""What is said of a mean."""
+
+
+Kind: TypeAlias = Literal["collection", "set", "average", "mean"]
+"""What a table is of: a collection, a macro set, an average that the experiment names, or all collections."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,9 @@ class ScoreTable:
         name: the collection, or the name of the mean.
         members: empty for a collection; for a mean, what it is taken over, each counting once.
         rows: the pipelines in the order of the experiment.
+        kind: what it is of.
+        of: the name of the collection, the set or the average itself, without what the title adds; None for the mean over all.
+        parts: for each member the collections that it is the mean of.
     """
 
     name: str
@@ -53,6 +64,9 @@ class ScoreTable:
     metrics: tuple[str, ...]
     baseline: str | None
     rows: tuple[Row, ...]
+    kind: Kind = "collection"
+    of: str | None = None
+    parts: tuple[tuple[str, ...], ...] = ()
 
     @property
     def reasons(self) -> tuple[str, ...]:
@@ -65,11 +79,6 @@ class ScoreTable:
         """Whether any cell is marked as the best."""
         return any(cell.best for row in self.rows for cell in row.cells)
 
-    def leader(self) -> tuple[tuple[str, ...], Cell] | None:
-        """Return who has the highest value of the first metric, and the cell; None when nobody is marked."""
-        best = [row for row in self.rows if row.cells and row.cells[0].best]
-        return (tuple(row.pipeline for row in best), best[0].cells[0]) if best else None
-
 
 def score_tables(results: Results) -> list[ScoreTable]:
     """Return one table per collection and, after them, the means.
@@ -81,19 +90,28 @@ def score_tables(results: Results) -> list[ScoreTable]:
     layout = _Layout(results)
     values = {name: values_of(results, name) for name in layout.collections}
     expected = {(e.collection, e.pipeline, e.metric): e for e in results.expected}
-    tables = [layout.table(name, (), values[name], expected) for name in layout.collections]
+    tables = [
+        layout.table(name, {}, values[name], expected, "collection", name) for name in layout.collections
+    ]
     sets = macro_sets(results.collections)
     grouped = {member for members in sets.values() for member in members}
     for name, members in sets.items():
         values[name] = mean_of([values[member] for member in members])
-        tables.append(layout.table(f"Mean of {name}", members, values[name], {}))
+        alone = {member: (member,) for member in members}
+        tables.append(layout.table(f"Mean of {name}", alone, values[name], {}, "set", name))
     for average in named_averages(results):
-        tables.append(layout.table(average.title, average.members, average.values, {}))
+        each = {member: tuple(results.averages[average.name][member]) for member in average.members}
+        tables.append(layout.table(average.title, each, average.values, {}, "average", average.name))
     if results.averages:
         return tables
-    whole = (*sets, *(name for name in layout.collections if name not in grouped))
+    whole: dict[str, tuple[str, ...]] = {
+        **sets,
+        **{name: (name,) for name in layout.collections if name not in grouped},
+    }
     if len(whole) > 1:
-        tables.append(layout.table("Mean", whole, mean_of([values[name] for name in whole]), {}))
+        tables.append(
+            layout.table("Mean", whole, mean_of([values[name] for name in whole]), {}, "mean", None)
+        )
     return tables
 
 
@@ -110,9 +128,11 @@ class _Layout:
     def table(
         self,
         name: str,
-        members: tuple[str, ...],
+        members: Mapping[str, tuple[str, ...]],
         values: Values,
         expected: Mapping[tuple[str, str, str], Expectation],
+        kind: Kind,
+        of: str | None,
     ) -> ScoreTable:
         best = {metric: _best([values.get((p, metric)) for p in self.pipelines]) for metric in self.metrics}
 
@@ -133,7 +153,8 @@ class _Layout:
             Row(pipeline, pipeline == self.baseline, tuple(cell(pipeline, metric) for metric in self.metrics))
             for pipeline in self.pipelines
         )
-        return ScoreTable(name, members, self.metrics, self.baseline, rows)
+        parts = tuple(members.values())
+        return ScoreTable(name, tuple(members), self.metrics, self.baseline, rows, kind, of, parts)
 
 
 def _union(first: Iterable[str], more: Iterable[str]) -> tuple[str, ...]:

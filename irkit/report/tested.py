@@ -41,25 +41,37 @@ def first_families(results: Results, per_query: Sequence[PerQuery]) -> dict[str,
     return {family.collection: family for family in families(of_first, per_query)}
 
 
-def column_of(family: Family, baseline: str | None, pipelines: Sequence[str]) -> Column:
-    """Return what to show of a family: against the baseline ``p 0.0300† 120/50/130``, of all pairs the letters of the beaten."""
+def columns_of(family: Family, baseline: str | None, pipelines: Sequence[str]) -> list[Column]:
+    """Return what to show of a family, in full and, where it can be shorter, in brief.
+
+    Against the baseline ``0.0300† 120/50/130``, or p alone; of all pairs the letters of the beaten.
+    """
     alpha = f"{family.statistics.alpha:g}"
     if family.statistics.pairs == "all":
         known = {name: letters(place) for place, name in enumerate(pipelines)}
         cells = {name: _beaten(name, family.pairs, known) for name in family.pipelines}
         legend = f"better than: significantly, on {family.metric}, p < {alpha} {family.how}"
-        return Column("better than", cells, known, legend)
-    cells = {pair.ours: _against(pair) for pair in family.pairs}
-    legend = f"won/tied/lost: queries, on {family.metric}, against {baseline}; p: {family.how}; {MARK}: below {alpha}"
-    return Column("p, won/tied/lost", cells, {}, legend)
+        return [Column("better than", cells, known, legend)]
+    on = f"on {family.metric}, against {baseline}"
+    how = f"{family.how}; {MARK}: below {alpha}"
+    full = {pair.ours: f"{_p(pair)} {_counts(pair)}" for pair in family.pairs}
+    brief = {pair.ours: _p(pair) for pair in family.pairs}
+    return [
+        Column("p, won/tied/lost", full, {}, f"won/tied/lost: queries, {on}; p: {how}"),
+        Column("p", brief, {}, f"p: {on}, {how}"),
+    ]
 
 
-def _against(pair: Pair) -> str:
+def _p(pair: Pair) -> str:
     mark = MARK if pair.significant else " "
     p_value = fmt.DASH if pair.p_value is None else fmt.p_value(pair.p_value)
-    return f"{p_value.rjust(7)}{mark} {fmt.count(pair.wins)}/{fmt.count(pair.ties)}/{fmt.count(pair.losses)}"
+    return f"{p_value.rjust(7)}{mark}"
+
+
+def _counts(pair: Pair) -> str:
+    return "/".join(map(fmt.count, (pair.wins, pair.ties, pair.losses)))
 
 
 def _beaten(name: str, pairs: Sequence[Pair], known: Mapping[str, str]) -> str:
     beaten = {pair.other if pair.better == pair.ours else pair.ours for pair in pairs if pair.better == name}
-    return " ".join(letter for each, letter in known.items() if each in beaten)
+    return " ".join(letter for each, letter in known.items() if each in beaten) or "none"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,20 +11,17 @@ from irkit.report import format as fmt
 from irkit.report.compare import CompareTable, Comparison, compare_tables
 from irkit.report.details import Funnel
 from irkit.report.lost import lost_rows
+from irkit.report.narrow import room_for
 from irkit.report.pairs import Family, Pair, families
 from irkit.report.reference import reference_markdown
 from irkit.report.results import PerQuery, Results
-from irkit.report.scores import Cell, Row, ScoreTable, score_tables
-from irkit.report.tested import Column, column_of, first_families
+from irkit.report.scores import UNTESTED, Cell, Row, ScoreTable, score_tables
+from irkit.report.tested import Column, columns_of, first_families
 
 if TYPE_CHECKING:
     from rich.table import Table
 
 MARKDOWN = "scores.md"
-_CELL = 20
-"""The width of a column with differences."""
-_NARROW = 12
-"""Of one without."""
 _MARKS = {"match": "✓", "off": "✗"}
 
 
@@ -32,7 +29,7 @@ def terminal_tables(results: Results, width: int = 80, per_query: Sequence[PerQu
     """Return one rich table per collection and mean. Names are printed as they are: markup is inert.
 
     With ``per_query`` a collection's table has a column of what the experiment's tests say of the first metric. Where ``width``
-    characters do not hold the differences to the baseline, or this column, they are left out: the report has them.
+    characters do not hold the differences to the baseline, or this column, they are left out, which the table says.
     """
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
@@ -41,19 +38,17 @@ def terminal_tables(results: Results, width: int = 80, per_query: Sequence[PerQu
     tables = []
     tested = first_families(results, per_query)
     for scores in score_tables(results):
-        longest = max((len(fmt.plain(row.pipeline) + _role(row)) for row in scores.rows), default=0)
-        cells = [cell for row in scores.rows for cell in row.cells]
-        needed = longest + 3 + len(scores.metrics) * _CELL
-        with_delta = needed <= width and any(cell.delta is not None for cell in cells)
-        with_mark = any(cell.expectation for cell in cells)
-        column = None if scores.members else _tests(scores, tested.get(scores.name))
-        if column is not None:
-            narrow = longest + 3 + len(scores.metrics) * _NARROW
-            room = width - (needed if with_delta else narrow)
-            if column.width + 2 + 3 * bool(column.letters) > room:
-                column = None
+        with_mark = any(cell.expectation for row in scores.rows for cell in row.cells)
+        columns = [] if scores.members else _tests(scores, tested.get(scores.name))
+        known = columns[0].letters if columns else {}
+        room = room_for(scores, columns, [_named(row, known) for row in scores.rows], width)
+        column = room.column
+        names = [_named(row, column.letters if column is not None else {}) for row in scores.rows]
+        longest = max(map(len, names), default=0)
         told = [column.legend] if column is not None else []
-        legend = " · ".join([*_legend(scores, best="*: best"), *map(fmt.plain, told)])
+        if room.missing:
+            told.append(f"not shown at this width: {'; '.join(room.missing)}; {MARKDOWN} has them")
+        legend = " · ".join([*_legend(scores, "*: best", room.deltas), *map(fmt.plain, told)])
         table = Table(
             title=Text(_title(scores), style="bold"),
             caption=Text(legend, style="dim") if legend else None,
@@ -66,15 +61,14 @@ def terminal_tables(results: Results, width: int = 80, per_query: Sequence[PerQu
             table.add_column(Text(fmt.plain(metric)), no_wrap=True)
         if column is not None:
             table.add_column(Text(column.head), no_wrap=True)
-        for row in scores.rows:
+        for name, row in zip(names, scores.rows, strict=True):
             shown = [
-                Text(_fixed(cell, with_delta, with_mark), style="bold" if cell.best else "")
-                for cell in row.cells
+                Text(_fixed(cell, place < room.deltas, with_mark), style="bold" if cell.best else "")
+                for place, cell in enumerate(row.cells)
             ]
             if column is not None:
                 shown.append(Text(column.cells.get(row.pipeline, "")))
-            letter = f"{column.letters[row.pipeline]}: " if column is not None and column.letters else ""
-            table.add_row(Text(letter + fmt.plain(row.pipeline) + _role(row)), *shown)
+            table.add_row(Text(name), *shown)
         tables.append(table)
     return tables
 
@@ -119,13 +113,15 @@ def markdown(
         parts += [f"## {escape(_title(scores))}", "\n".join(lines)]
         if legend := "; ".join(map(escape, _legend(scores, best="bold: best"))):
             parts.append(f"{legend}.")
-        if not scores.members:
-            parts += compared.get(scores.name, [])
-            parts += _lost([funnel for funnel in funnels if funnel.collection == scores.name])
+        parts += [f"{UNTESTED}."] if scores.members else compared.get(scores.name, [])
+        parts += _lost([funnel for funnel in funnels if funnel.collection == scores.name])
     parts += reference_markdown(results)
     made = results.provenance
+    command, last = results.commands
     parts.append(f"Made with irkit {escape(made.irkit)} on {escape(made.created)}:")
-    parts.append(f"    {fmt.plain(made.command)}")
+    parts.append(f"    {fmt.plain(command)}")
+    if last is not None:
+        parts += ["The last run of it, on a part; the rest is of earlier runs:", f"    {fmt.plain(last)}"]
     return "\n\n".join(parts) + "\n"
 
 
@@ -146,9 +142,14 @@ def write_markdown(
     return path
 
 
-def _tests(scores: ScoreTable, family: Family | None) -> Column | None:
+def _tests(scores: ScoreTable, family: Family | None) -> list[Column]:
     pipelines = [row.pipeline for row in scores.rows]
-    return None if family is None else column_of(family, scores.baseline, pipelines)
+    return [] if family is None else columns_of(family, scores.baseline, pipelines)
+
+
+def _named(row: Row, letters: Mapping[str, str]) -> str:
+    letter = f"{letters[row.pipeline]}: " if letters else ""
+    return letter + fmt.plain(row.pipeline) + _role(row)
 
 
 def _title(scores: ScoreTable) -> str:
@@ -160,10 +161,11 @@ def _role(row: Row) -> str:
     return " (baseline)" if row.is_baseline else ""
 
 
-def _legend(scores: ScoreTable, best: str) -> list[str]:
+def _legend(scores: ScoreTable, best: str, deltas: int | None = None) -> list[str]:
+    """Return what marks mean. The differences of the first ``deltas`` metrics are shown, of all when None."""
     cells = [cell for row in scores.rows for cell in row.cells]
     parts = [best] if scores.has_best else []
-    if any(cell.delta is not None for cell in cells):
+    if any(cell.delta is not None for row in scores.rows for cell in row.cells[:deltas]):
         parts.append(f"+/{fmt.MINUS}: difference to {fmt.plain(scores.baseline or '')}")
     for status, meaning in (("match", "as expected"), ("off", "not as expected")):
         if any(cell.expectation and cell.expectation.status == status for cell in cells):

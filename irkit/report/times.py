@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from irkit.report.results import Results, StageTime
-from irkit.stages.query.feedback import CHANGED, KEPT
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class StageRow:
         """What was decided, as text. A shared stage's notes stand in the first of its rows alone."""
         if self.shared_with:
             return {}
-        return {key: said(value) + _gated(value) for key, value in self.time.notes.items()}
+        return {key: said(value) for key, value in self.time.notes.items()}
 
 
 def stage_times(results: Results) -> list[StageRow]:
@@ -57,16 +56,6 @@ def stage_times(results: Results) -> list[StageRow]:
                 if time.node:
                     owner.setdefault(time.node, pipeline)
     return rows
-
-
-def _gated(counts: Any) -> str:
-    """Say when the gate of a feedback stage decided nothing, by what it counted over all queries; nothing of any other note."""
-    if not isinstance(counts, dict) or counts.keys() != {KEPT, CHANGED} or not any(counts.values()):
-        return ""
-    if all(counts.values()):
-        return ""
-    which = "every" if counts[CHANGED] else "no"
-    return f": it let {which} query through; its threshold was chosen for BM25's scores and cosines"
 
 
 def said(value: Any) -> str:

@@ -41,36 +41,20 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture
-def open_report(browser: Browser, tmp_path: Path) -> Iterator[Open]:
-    """Return a function that renders a report, opens it, and waits until all views are drawn.
+def open_html(browser: Browser, tmp_path: Path) -> Iterator[Open]:
+    """Return a function that opens a page: ``open_html(html, width=1280, height=900, dark=False, at="", **options)``.
 
-    ``open_report(*made, width=1280, dark=False, at="", **options)``: ``at`` is what follows ``#`` in the address, ``options`` go
-    to the browser's context (``java_script_enabled=False``, ``reduced_motion="reduce"``).
+    ``at`` is what follows ``#`` in the address, ``options`` go to the browser's context (``java_script_enabled=False``,
+    ``reduced_motion="reduce"``).
     """
     seen: list[str] = []
     contexts = []
 
     def open_(
-        results: Results,
-        per_query: Sequence[PerQuery] = (),
-        funnels: Sequence[Funnel] = (),
-        details: Sequence[Details] = (),
-        efficiency: Efficiency | None = None,
-        *,
-        width: int = 1280,
-        height: int = 900,
-        dark: bool = False,
-        at: str = "",
-        **options: Any,
+        html: str, *, width: int = 1280, height: int = 900, dark: bool = False, at: str = "", **options: Any
     ) -> Page:
-        kept = DetailsFile(
-            experiment=results.experiment,
-            created=results.provenance.created,
-            funnels=list(funnels),
-            details=list(details),
-        )
-        path = tmp_path / f"report-{len(contexts)}.html"
-        path.write_text(render(results, per_query, kept, efficiency), encoding="utf-8")
+        path = tmp_path / f"page-{len(contexts)}.html"
+        path.write_text(html, encoding="utf-8")
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if dark else "light",
@@ -92,14 +76,41 @@ def open_report(browser: Browser, tmp_path: Path) -> Iterator[Open]:
             ),
         )
         page.goto(path.as_uri() + (f"#{at}" if at else ""))
-        if options.get("java_script_enabled", True):
-            page.wait_for_selector("html[data-ready]", timeout=15_000)
         return page
 
     yield open_
     for context in contexts:
         context.close()
     assert not seen, seen
+
+
+@pytest.fixture
+def open_report(open_html: Open) -> Open:
+    """Return a function that renders a report, opens it as ``open_html`` does, and waits until all views are drawn.
+
+    ``open_report(*made, **how)``.
+    """
+
+    def open_(
+        results: Results,
+        per_query: Sequence[PerQuery] = (),
+        funnels: Sequence[Funnel] = (),
+        details: Sequence[Details] = (),
+        efficiency: Efficiency | None = None,
+        **how: Any,
+    ) -> Page:
+        kept = DetailsFile(
+            experiment=results.experiment,
+            created=results.provenance.created,
+            funnels=list(funnels),
+            details=list(details),
+        )
+        page = open_html(render(results, per_query, kept, efficiency), **how)
+        if how.get("java_script_enabled", True):
+            page.wait_for_selector("html[data-ready]", timeout=15_000)
+        return page
+
+    return open_
 
 
 @pytest.fixture(scope="session")

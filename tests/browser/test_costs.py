@@ -58,7 +58,8 @@ def test_what_was_measured(open_report: Open, made: MadeUp) -> None:
     page = open_report(*made)
     told = _text(page.locator("#costs-view p", has_text="Latency is that of one query"))
     for part in (
-        "over 100 queries after 10",
+        "over 100 queries that had run before, after 2,000 runs of others to warm up",
+        "Of up to 100 queries, p99 lies between the two slowest",
         "AMD EPYC, 2 processors",
         "2 threads",
         "irkit measure pipelines/made-up.yaml",
@@ -91,6 +92,37 @@ def test_what_was_measured(open_report: Open, made: MadeUp) -> None:
     low = min(low, 0)
     middle = page.locator("#costs table.measured tbody tr").last.locator("circle.middle").get_attribute("cx")
     assert float(middle or 0) == pytest.approx(6 + 138 * (math.log10(row.latency.p50) - low) / (high - low))
+
+
+def test_what_is_weak_in_what_was_measured_is_said(open_report: Open, made: MadeUp) -> None:
+    page = open_report(*made)
+    calm = _text(page.locator("#costs-view"))
+    for part in ("busy", "keep its pace", "sessions", "≥", "without writing"):
+        assert part not in calm
+
+    def of(each):  # type: ignore[no-untyped-def]
+        changes = {
+            "bm25": {"load": 2.5, "busy": True, "latency": each.latency.model_copy(update={"drift": 1.5})},
+            "dense": {
+                "load": 7.5,
+                "device": "H200",
+                "created": "2026-03-15",
+                "command": "irkit measure again",
+            },
+            "hybrid": {"flops_at_least": True},
+            "hybrid-rerank": {"excludes": ["writing of texts by a language model"]},
+        }
+        return each.model_copy(update=changes.get(each.pipeline, {}))
+
+    told = [of(each) for each in made.efficiency.pipelines]
+    page = open_report(*made[:4], made.efficiency.model_copy(update={"pipelines": told}))
+    weak = _text(page.locator("#costs-view"))
+    assert "up to 2.50 processes" in weak and "the other half of bm25" in weak
+    assert "in 2 sessions, by irkit measure pipelines/made-up.yaml, irkit measure again" in weak
+    rows = [_text(row) for row in page.locator("#costs table.measured tbody tr").all()]
+    assert rows[1].startswith("dense H200") and rows[0].startswith("bm25 cpu")
+    assert "≥ 4.40" in rows[2] and "≥" not in rows[1]
+    assert rows[3].startswith("hybrid-rerank cpu without writing of texts by a language model")
 
 
 def test_stage_by_stage_and_cold_starts_open(open_report: Open, made: MadeUp) -> None:

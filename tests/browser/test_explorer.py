@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from made_up import MadeUp, experiment
 
+from irkit.report.pairs import differences, families
 from irkit.report.results import PerQuery
+from irkit.report.values import packed_values
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -24,7 +26,10 @@ def settled(page: Page) -> None:
 def _deltas(
     table: PerQuery, metric: str = "ndcg@10", ours: str = "hybrid-rerank", other: str = "bm25"
 ) -> Any:
-    return np.round(table.values[ours][metric], 6) - np.round(table.values[other][metric], 6)
+    found = packed_values(table, [ours, other])
+    assert found is not None
+    values, rows = np.array(found["metrics"][metric]["values"]), found["metrics"][metric]["rows"]
+    return differences(values[rows[0]], values[rows[1]])
 
 
 def _listed(page: Page) -> list[str]:
@@ -86,6 +91,41 @@ def test_wins_losses_and_ties(open_report: Any, made: MadeUp) -> None:
     chosen.select_option("details")
     settled(page)
     assert sorted(_listed(page)) == sorted(query.qid for query in made.details[0].queries)
+
+
+def test_what_the_tests_call_tied_is_tied_here(open_report: Any) -> None:
+    made = experiment(pipelines=2, collections=1, queries=4, metrics=["ndcg@10"])
+    base = [0.5, 0.5, 0.1234565, 1 / 3]
+    moved = [0.5 + 0.9e-9, 0.5 + 2e-9, 0.1234565 - 3e-7, 1 / 3 + 1e-16]
+    values = {"bm25": {"ndcg@10": base}, "dense": {"ndcg@10": moved}}
+    table = made.per_query[0].model_copy(update={"values": values})
+    page = open_report(made.results, [table], at="explorer?pipeline=dense&other=bm25")
+    told = page.locator("#explorer-view .ends").inner_text()
+    assert [each in told for each in ("1 lost", "2 tied", "1 won")] == [True] * 3
+    (pair,) = families(made.results.model_copy(update={"metrics": ["ndcg@10"]}), [table])[0].pairs
+    assert (pair.losses, pair.ties, pair.wins) == (1, 2, 1)
+    chosen = page.locator("#explorer-view select[data-key=queries]")
+    for key, listed in {"lost": ["q2"], "tied": ["q0", "q3"], "won": ["q1"]}.items():
+        chosen.select_option(key)
+        assert sorted(_listed(page)) == listed
+
+
+def test_a_text_that_was_cut_goes_on_and_places_are_no_scores(open_report: Any) -> None:
+    made = experiment(pipelines=2, collections=1)
+    whole = made.details[0]
+    first = whole.queries[0]
+    hits = {name: each.model_copy(update={"scores": []}) for name, each in first.hits.items()}
+    cut = first.model_copy(update={"text": "a long", "more": True, "hits": hits})
+    details = whole.model_copy(update={"queries": [cut, *whole.queries[1:]]})
+    tables = [each.model_copy(update={"explained": []}) for each in made.per_query]
+    page = open_report(made.results, tables, made.funnels, [details], at=f"explorer?qid={cut.qid}")
+    assert page.locator("#explorer-view .asked").inner_text() == "a long …"
+    assert page.locator("#explorer-view .hits li").count() > 0
+    assert "score" not in page.locator("#explorer-view .hits").first.inner_text()
+    page.evaluate("(qid) => state.set({ qid })", whole.queries[1].qid)
+    settled(page)
+    assert "…" not in page.locator("#explorer-view .asked").inner_text()
+    assert "score" in page.locator("#explorer-view .hits").first.inner_text()
 
 
 def test_documents_never_retrieved_are_found(open_report: Any) -> None:

@@ -127,6 +127,25 @@ def test_the_sentence_says_what_is_lost_where(open_report: Any, made: MadeUp) ->
     assert "down" in change.locator("span").get_attribute("class")
 
 
+def test_what_the_collection_lacks_was_not_lost_by_anybody(open_report: Any, made: MadeUp) -> None:
+    funnel = _chain(0, 6).model_copy(update={"missed": 13, "outside": 7})
+    page = open_report(made.results, made.per_query, [funnel], at="funnel?pipeline=bm25")
+    said = page.locator("#funnel-view .one p").first.inner_text()
+    # 7, 13 and 6 of 200 are not at the end, whose 174 are 85 and 89.
+    assert said == (
+        "Of 200 relevant documents of 40 queries, 7 are not in the collection, 7 % were never retrieved, stage 1 lost 3 %, "
+        "45 % end below rank 10, and 43 % end in the first 10."
+    )
+    first = page.locator("#funnel-view .one .stages tbody tr").first
+    assert "7 are not in the collection" in first.inner_text()
+    assert _figures(first)[-1] == "13"
+    overview = page.locator("#funnel-view .funnels")
+    assert "Not in the collection" in overview.locator("thead").inner_text()
+    assert _figures(overview.locator("tbody tr"))[1:] == ["7", "13", "6", "89", "85"]
+    picture = overview.locator("svg.funnel").get_attribute("aria-label")
+    assert "7 are not in the collection, 13 never retrieved, 6 lost on the way" in picture
+
+
 def test_two_pipelines_are_compared_in_documents(open_report: Any, made: MadeUp) -> None:
     page = open_report(*made, at="funnel?pipeline=hybrid-rerank&other=dense")
     ours, other = (_funnels(made)[each] for each in ("hybrid-rerank", "dense"))
@@ -176,6 +195,22 @@ def test_without_queries_a_loss_is_no_button(open_report: Any, made: MadeUp) -> 
     lost = page.locator("#funnel-view .one > .scroll .stages tbody tr").nth(4).locator("td").last
     assert lost.inner_text().startswith(str(_funnels(made)["hybrid-rerank"].steps[3].lost))
     assert lost.locator("button").count() == 0
+
+
+def test_after_a_lost_first_stage_nobody_says_what_was_never_retrieved(open_report: Any) -> None:
+    made = experiment(pipelines=1, collections=1)
+    funnel = _chain(0, 6, total=200).model_copy(update={"left_out": ["dense (k=5)"]})
+    first = funnel.steps[0].model_copy(update={"label": "rerank", "unknown": True})
+    funnel = funnel.model_copy(update={"steps": [first, *funnel.steps[1:]]})
+    page = open_report(made.results, made.per_query, [funnel], made.details)
+    view = page.locator("#funnel-view")
+    assert "10 % were not found, or lost up to rerank, stage 1 lost 3 %" in view.inner_text()
+    assert "retrieved" not in view.inner_text() and "a first stage" not in view.inner_text()
+    rows = view.locator(".one .stages tbody tr")
+    assert rows.nth(1).locator("td").last.inner_text().startswith(DASH)
+    assert "not known" in rows.nth(1).locator("td").last.inner_text()
+    options = page.locator("#explorer-view select[data-key=queries] option").all_inner_texts()
+    assert any(each.startswith("not found, or lost up to rerank") for each in options)
 
 
 def test_a_stage_that_the_store_lacks_is_named(open_report: Any) -> None:

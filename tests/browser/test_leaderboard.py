@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from known_scores import SHUFFLED, known_scores
+from made_up import experiment
 
 from irkit.config.statistics import Statistics
+from irkit.report.tabular import guarded
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -203,6 +206,28 @@ def test_published_and_expected_values(page: Page) -> None:
     assert "20 won, 0 tied, 0 lost" in page.locator(".readout").inner_text()
 
 
+def test_a_match_within_a_tolerance_says_why(open_report: Open) -> None:
+    results, per_query = known_scores()
+    close, exact = results.reference
+    close = close.model_copy(update={"status": "match", "reason": "but for ties"})
+    page = open_report(results.model_copy(update={"reference": [close, exact]}), per_query)
+    rows(page)
+    mark = cell(page, "bm25", "a/one").locator(".published")
+    assert mark.text_content() == "✓ (match, but for ties: published 0.5050)"
+    assert mark.get_attribute("title") == "published 0.5050 (a-paper): match, but for ties"
+    cell(page, "bm25", "a/one").locator("a").focus()
+    assert "✓ match, but for ties: published 0.5050" in page.locator(".readout").inner_text()
+
+
+def test_a_mean_says_that_it_is_not_tested(page: Page) -> None:
+    notes, columns = page.locator(".notes"), page.locator(".which")
+    assert "a mean over collections carries no test" in notes.inner_text()
+    columns.locator("summary").click()
+    for mean in ("Both", "Four (3 of 4)"):
+        columns.get_by_label(mean).uncheck()
+    assert "carries no test" not in notes.inner_text()
+
+
 def test_a_missing_score_says_why(page: Page) -> None:
     none = cell(page, "dense", "c/three").locator(".none")
     assert none.get_attribute("title") == "the run gave no value of this metric"
@@ -269,6 +294,34 @@ def test_it_is_copied_as_it_is_shown(page: Page) -> None:
         "| Pipeline | Both | Four (3 of 4) | a/one | b/two | c/three |",
         "|:--|--:|--:|--:|--:|--:|",
     ]
+
+
+@pytest.mark.parametrize(
+    ("called", "written"),
+    [
+        ("=1+1", "'=1+1"),
+        ("@sum", "'@sum"),
+        ("+x", "'+x"),
+        ("-x", "'-x"),
+        ("'quoted", "''quoted"),
+        ("\N{FULLWIDTH EQUALS SIGN}1", "'\N{FULLWIDTH EQUALS SIGN}1"),
+        ('say "a,b"', 'say ""a,b""'),
+        (f"{MINUS}x", f"{MINUS}x"),
+        (DASH, DASH),
+        ("a=b-c", "a=b-c"),
+    ],
+)
+def test_names_as_csv_are_no_formulas(open_report: Open, called: str, written: str) -> None:
+    made = experiment(pipelines=2, collections=2, names=[called], collection_names=[called])
+    page = open_report(*made)
+    page.get_by_role("button", name="Copy as CSV").click()
+    lines = (page.locator("#league-csv").text_content() or "").split("\r\n")
+    assert f'"{written}"' in [line[: len(written) + 2] for line in lines[1:]]
+    assert f',"{written}"' in lines[0]
+    ((_, *cells),) = csv.reader(line for line in lines[1:] if line.startswith(f'"{written}"'))
+    assert all(0 <= float(each) <= 1 for each in cells), "numbers are numbers"
+    ours, theirs = guarded(called), next(csv.reader([f'"{written}"']))[0]
+    assert theirs == ours, "as the files beside the report have it"
 
 
 def test_an_address_chooses_and_a_foreign_one_breaks_nothing(open_report: Open) -> None:

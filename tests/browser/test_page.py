@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import made_up
 import pytest
 from made_up import HOSTILE, MadeUp
 
+import irkit.report
 from irkit.core.text import inert, well_formed
+from irkit.report.build import render
 
 from .conftest import Open
 
@@ -243,15 +246,68 @@ def test_every_text_can_be_read(open_report: Open, made: MadeUp, dark: bool) -> 
     assert page.evaluate(_CONTRAST) == []
 
 
-def test_damaged_data_is_said(open_report: Open, made: MadeUp, browser: Any, tmp_path: Any) -> None:
-    from irkit.report.build import render
+_EMPTY = """() => [...document.querySelectorAll("main .view")].filter((each) => !each.checkVisibility()
+  || !each.querySelector(".notice.off")?.innerText.includes("scores.csv")).map((each) => each.id)"""
 
+
+def test_damaged_data_is_said(made: MadeUp, browser: Any, tmp_path: Any) -> None:
     html = re.sub(r'(id="data-main">).{40}', r"\1", render(made.results, made.per_query))
     path = tmp_path / "damaged.html"
     path.write_text(html, encoding="utf-8")
     page = browser.new_page()
     page.goto(path.as_uri())
-    page.wait_for_function("document.getElementById('status').textContent !== ''")
+    page.wait_for_function("() => document.getElementById('status').textContent !== ''")
     assert page.locator("#status").inner_text() == "The data of this page cannot be read."
+    assert page.evaluate(_EMPTY) == []
     assert page.locator("#leaderboard table").is_visible()
     page.close()
+
+
+def test_an_old_browser_is_told_in_every_view(made: MadeUp, browser: Any, tmp_path: Any) -> None:
+    path = tmp_path / "report.html"
+    path.write_text(render(made.results, made.per_query), encoding="utf-8")
+    page = browser.new_page()
+    page.add_init_script("delete globalThis.DecompressionStream")
+    page.goto(path.as_uri())
+    page.wait_for_function("() => document.getElementById('status').textContent !== ''")
+    assert page.locator("main .view").count() == len(VIEWS)
+    assert page.evaluate(_EMPTY) == []
+    assert "This browser is too old" in page.locator("#pairs-view").inner_text()
+    assert page.locator("#leaderboard table").is_visible()
+    page.close()
+
+
+def test_the_script_is_one_that_older_browsers_can_read() -> None:
+    """Safari before 16.4 knows no lookbehind: it would run nothing of the page, and could not say so."""
+    for path in (Path(irkit.report.__file__).parent / "assets").glob("*.js"):
+        assert "(?<=" not in path.read_text(encoding="utf-8") and "(?<!" not in path.read_text(
+            encoding="utf-8"
+        )
+
+
+def test_an_address_scrolls_to_its_section_when_all_is_drawn(open_report: Open, made: MadeUp) -> None:
+    page = open_report(*made, at="explorer?metric=recall%40100")
+    assert abs(page.locator("#explorer").bounding_box()["y"]) < 40  # type: ignore[index]
+
+
+def test_a_view_that_fails_leaves_the_others_to_follow_an_address(open_report: Open, made: MadeUp) -> None:
+    page = open_report(*made)
+    page.evaluate(
+        """() => {
+          globalThis.failed = [];
+          console.error = (error) => failed.push(String(error));
+          state.listeners.unshift(
+            { keys: ["metric"], run: () => { throw new Error("at once"); } },
+            { keys: ["metric"], run: async () => { throw new Error("later"); } },
+          );
+          location.hash = "scores?metric=recall%40100";
+        }"""
+    )
+    page.wait_for_function("() => failed.length === 2")
+    assert page.locator("#leaderboard select[data-key=metric]").input_value() == "recall@100"
+    assert sorted(page.evaluate("failed")) == ["Error: at once", "Error: later"]
+    # a choice made in a view goes to the others, too, when one of that view's own listeners fails
+    page.evaluate("state.listeners.forEach((each) => { each.root = null; })")
+    page.locator("#leaderboard select[data-key=metric]").select_option("ndcg@10")
+    page.wait_for_function("() => failed.length === 4")
+    assert page.locator("#pairs-view select[data-key=metric]").input_value() == "ndcg@10"

@@ -179,6 +179,33 @@ def test_what_was_measured(open_report: Open) -> None:
     assert table(page, 1)[2][2] == "9.00"
 
 
+def test_figures_without_writing_are_not_drawn(open_report: Open) -> None:
+    known = known_efficiency()
+
+    def of(each):  # type: ignore[no-untyped-def]
+        if each.pipeline == "rerank":
+            return each.model_copy(update={"flops_at_least": True, "load": 3.0, "busy": True})
+        return each.model_copy(update={"excludes": ["writing of texts by a language model"]})
+
+    told = known.model_copy(update={"pipelines": [of(each) for each in known.pipelines]})
+    page = open_report(*known_scores(), efficiency=told, at="plots?column=a%2Fone")
+    assert [mark.split(":")[0] for mark in said(page, COSTS)] == ["rerank"]
+    text = page.locator("#plots-view").inner_text()
+    assert "Not drawn: its texts come from the store" in text and "was not measured: dense." in text
+    assert "Not drawn, because the score or the cost is not known: bm25." in text
+    assert "up to 3.00 processes" in text
+    assert table(page, 1)[1][2] == DASH
+    page.locator('#plots-view [data-key="cost"]').select_option("flops")
+    (mark,) = said(page, COSTS)
+    assert "gflop a query ≥ 9.00" in mark and page.locator(f"{COSTS} path.bound").count() == 1
+    assert table(page, 1)[2][2] == "≥ 9.00"
+    assert "lower bounds" in page.locator("#plots-view").inner_text()
+    page.locator('#plots-view [data-key="cost"]').select_option("bytes")
+    assert [mark.split(":")[0] for mark in said(page, COSTS)] == ["dense", "rerank"], "indexes are all there"
+    text = page.locator("#plots-view").inner_text()
+    assert "Not drawn: its texts" not in text and "lower bounds" not in text and "processes" not in text
+
+
 def test_without_times_it_says_so(open_report: Open) -> None:
     results, per_query = known_scores()
     page = open_report(results.model_copy(update={"stages": []}), per_query)

@@ -133,6 +133,22 @@ def test_what_lost_a_document_is_said_in_words(
     assert page.locator("#explorer-view .hits .begin").count() == 0
 
 
+def test_a_document_that_the_collection_lacks_was_not_missed(open_report: Any, made: MadeUp) -> None:
+    ranks: dict[str, list[int | None]] = {"hybrid-rerank": [None] * 5, "bm25": [None]}
+    query = QueryDetails(
+        qid="q3",
+        text=None,
+        relevant=[Relevant(doc=0, gain=1, outside=True, ranks=ranks)],
+        hits={name: Hits(docs=[], scores=[], gains=[]) for name in ranks},
+    )
+    details = Details(collection="suite/set-00", documents=[Text(docno="d99")], queries=[query])
+    page = open_report(made.results, made.per_query, made.funnels, [details], at=BOTH + "&qid=q3")
+    fates = page.locator("#explorer-view .relevant .fate")
+    assert fates.all_inner_texts() == ["not in the collection"] * 2
+    missed = page.locator("#explorer-view select[data-key=queries] option[value=missed]")
+    assert missed.text_content() == "never retrieved (0)"
+
+
 def test_changed_and_explained(open_report: Any, made: MadeUp) -> None:
     page = open_report(*made, at="explorer?pipeline=hybrid-rerank&other=hybrid&qid=q0")
     view = page.locator("#explorer-view .query")

@@ -51,10 +51,14 @@ def test_bm25_matches_what_was_published(test_data: Path, tmp_path: Path) -> Non
     )
     results, folder = run(experiment, Workspace(tmp_path))
     found = {(s.collection, s.metric): s.status for s in results.reference}
+    told = {(s.collection, s.metric) for s in results.reference if s.reason}
     beir = [("beir/scifact/test", m) for m in ("ndcg@10", "recall@100", "recall@1000")]
     beir += [("beir/nfcorpus/test", m) for m in ("ndcg@10", "recall@100", "recall@1000")]
     limit = [("irkit/limit-small", m) for m in ("recall@2", "recall@10")]
     assert found == dict.fromkeys([*beir, *limit], "match")
+    ties = [("beir/nfcorpus/test", "ndcg@10"), ("beir/nfcorpus/test", "recall@1000"), limit[0]]
+    assert told == set(ties), "SciFact meets every number to its last digit"
+    assert {s.reason for s in results.reference if s.reason} == {"but for ties"}
     theirs = published()["anserini-bm25-flat"].scores
     for name in ("scifact", "nfcorpus"):  # to the last digit, once ties are in Anserini's order
         run_file = folder / "runs" / NAMES[name].replace("/", "%2F") / "bm25.trec"

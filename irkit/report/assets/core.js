@@ -79,7 +79,7 @@ const once = (make) => {
 // What irkit.report.page writes: `main` at once, the rest of a collection (by its number) when somebody looks at it.
 const page = {
   main: null,
-  // {qid: [...], metrics: {metric: {values: [...], rows: [per pipeline: [number in values per query] | null]}}, judged, ...}
+  // {qid: [...], metrics: {metric: {values: [...], rows: [per pipeline: [number in values per query] | null]}}}
   values: once((collection) => inflated(`data-values-${collection}`)),
   // {documents, queries, changed, explained}, or null
   details: once((collection) => inflated(`data-details-${collection}`)),
@@ -96,6 +96,14 @@ const perQuery = async (collection, metric, pipeline) => {
 // A choice is answered by the view in which it was made, at once; the others follow one by one, so that the browser can paint and answer
 // in between. Until they have, html[data-busy] stands.
 const waiting = new Set();
+// Views are drawn each for itself: one that fails says so in the console, and the others stay.
+const attempt = async (run) => {
+  try {
+    await run?.();
+  } catch (error) {
+    console.error(error);
+  }
+};
 let drawing = null;  // the view that is drawn for the first time
 const follow = async () => {
   document.documentElement.dataset.busy = "";
@@ -105,11 +113,7 @@ const follow = async () => {
     await new Promise((done) => setTimeout(done));
     const [listener] = waiting;
     waiting.delete(listener);
-    try {
-      await listener?.run();
-    } catch (error) {
-      console.error(error);  // the others stay
-    }
+    await attempt(listener?.run);
   }
   delete document.documentElement.dataset.busy;
 };
@@ -127,7 +131,7 @@ const state = {
     const isFirst = ({ root }) => !root || root.contains(document.activeElement);
     const following = waiting.size > 0 || "busy" in document.documentElement.dataset;
     concerned.filter((each) => !isFirst(each)).forEach((each) => waiting.add(each));
-    for (const each of concerned.filter(isFirst)) { waiting.delete(each); each.run(); }
+    for (const each of concerned.filter(isFirst)) { waiting.delete(each); attempt(each.run); }
     if (waiting.size && !following) follow();
   },
   // Calls `run` when one of the keys has changed.
@@ -168,11 +172,22 @@ const grid = ({ caption, heads, rows, kind = "" }) => {
 // `render(root)` fills the element of this id, which stands in report.html. A view that fails says so in its place, and the others stay.
 const views = [];
 const view = (id, render) => views.push({ id, render });
+const notice = (...children) => h("p", { class: "notice off" }, ...children);
+// Without its data no view can be drawn; the leaderboard's own table, which stands in the page, stays.
+const unread = () => {
+  const why = typeof DecompressionStream === "undefined"
+    ? "This browser is too old to unpack the data of this page: one of 2023 or later can."
+    : "The data of this page cannot be read.";
+  say(why);
+  for (const { id } of views) {
+    document.getElementById(id)?.prepend(notice(why, " The figures stand in ", h("code", {}, "scores.md"), " and ", h("code", {}, "scores.csv"), " beside this file."));
+  }
+};
 const start = async () => {
   try {
     page.main = await inflated("data-main");
   } catch (error) {
-    say("The data of this page cannot be read.");
+    unread();
     throw error;
   }
   for (const { id, render } of views) {
@@ -182,7 +197,7 @@ const start = async () => {
       drawing = root;
       await render(root);
     } catch (error) {
-      root.replaceChildren(h("p", { class: "notice off" }, "This view failed: ", String(error)));
+      root.replaceChildren(notice("This view failed: ", String(error)));
       console.error(error);
     }
     await new Promise((done) => setTimeout(done));  // the browser paints, and answers clicks
@@ -199,6 +214,6 @@ addEventListener("hashchange", () => {
   const at = location.hash.indexOf("?");
   if (at < 0) return;
   state.chosen = new URLSearchParams(location.hash.slice(at + 1));
-  for (const { run } of state.listeners) run();
+  for (const { run } of state.listeners) attempt(run);
   document.getElementById(location.hash.slice(1, at))?.scrollIntoView();
 });

@@ -77,7 +77,7 @@
 
   const ms = (value) => show.duration(value / 1000);
   const known = (value, text, reason) => (value === null || value === undefined ? dash(reason) : text(value));
-  const gflop = (value) => known(value, (flops) => three(flops / 1e9), "not counted: torch does not do the work");
+  const gflop = ({ flops, flops_at_least: part }) => known(flops, (count) => (part ? "≥ " : "") + three(count / 1e9), "not counted: torch does not do the work");
   const tokens = (kinds) => (Object.keys(kinds).length
     ? Object.entries(kinds).map(([kind, count]) => h("span", { class: "pair" }, `${three(count)} `, h("bdi", {}, kind))) : dash("no language model"));
   const memory = (value) => known(value, show.size, "not measured");
@@ -111,22 +111,27 @@
 
   const measuredTold = (efficiency, rows) => {
     const samples = unique(rows.map((row) => row.latency.samples));
-    const loads = rows.map((row) => row.load).filter((load) => load !== null && load !== undefined);
-    const busy = loads.length ? Math.max(...loads) : 0;
+    const warmed = rows.map((row) => row.latency.warmed ?? 0);
+    const [least, most] = [Math.min(...warmed), Math.max(...warmed)];
+    const times = sessions(efficiency, rows);
+    const devices = unique(rows.map((row) => row.device ?? "cpu")).filter((device) => device !== "cpu");
+    const counted = rows.some((row) => row.flops_at_least);
     return h("p", {}, `Latency is that of one query at a time, over ${samples.length === 1 ? show.plural(samples[0], "query") : `${Math.min(...samples)} to ${Math.max(...samples)} queries`}`,
-      ` after ${efficiency.warmup} for warming up that are not counted; queries a second are those of all of the sample in one batch. Measured on `,
-      name(efficiency.machine), `, ${efficiency.device === "cpu" ? "without an accelerator" : "with "}`, efficiency.device === "cpu" ? null : name(efficiency.device),
+      ` that had run before, ${most ? `after ${least === most ? "" : `${show.count(least)} to `}${show.count(most)} runs of others to warm up` : "with no others to warm up"}, not counted; queries a second are those of all of the sample in one batch. Measured on `,
+      name(efficiency.machine), devices.length ? ", with " : ", without an accelerator", devices.map((device, place) => [place ? ", " : null, name(device)]),
       `, ${show.plural(efficiency.threads, "thread")}, `, efficiency.isolated ? "each pipeline in a process of its own" : "all pipelines in one process",
-      ", by ", h("code", {}, efficiency.command), ".",
+      times.size > 1 ? `, in ${times.size} sessions, by ` : ", by ", unique([...times.values()]).map((command, place) => [place ? ", " : null, h("code", {}, command)]), ".",
       efficiency.memory_by === "ru_maxrss" ? " Memory is the growth of the process’s peak: a stage that stays below an earlier peak shows 0." : null,
-      samples.some((count) => count < 100) ? " Of fewer than 100 queries, p99 lies between the two slowest." : null,
-      busy > 1.5 ? ` Others were at work on the machine: up to ${three(busy)} processes wanted a processor in the minute before.` : null);
+      samples.some((count) => count <= 100) ? " Of up to 100 queries, p99 lies between the two slowest." : null,
+      counted ? " GFLOP is the mean of 5 queries, evenly spaced; ≥: other code than torch does a part of the work." : null,
+      weaknesses(rows).map((each) => ` ${each}`));
   };
 
   const pipelineTable = (rows, collection) => {
     const scale = axis(rows.map((row) => row.latency));
     const counted = rows.some((row) => typeof row.flops === "number");
     const written = rows.some((row) => Object.keys(row.tokens ?? {}).length);
+    const devices = unique(rows.map((row) => row.device)).length > 1;
     const onDevice = rows.some((row) => typeof row.device_memory === "number");
     const quantity = (text) => ({ text, sort: "number", num: true });
     const cell = (value, node) => ({ node, value: value ?? "" });
@@ -138,10 +143,10 @@
       heads: [{ text: "Pipeline", sort: "text" }, { text: [h("span", { class: "block" }, "Latency"), axisMark(scale)] },
         ...["p50", "p95", "p99", "Mean", "Queries/s", "Size", ...(counted ? ["GFLOP"] : [])].map(quantity), ...(written ? [{ text: "Tokens" }] : []), quantity("Memory"), ...(onDevice ? [quantity("On device")] : [])],
       rows: rows.map((row) => [
-        { node: name(row.pipeline), value: row.pipeline, head: true }, { node: rangeMark(row.latency, scale) },
+        { node: [name(row.pipeline), devices && sub(name(row.device)), (row.excludes ?? []).map((what) => sub("without ", what))], value: row.pipeline, head: true }, { node: rangeMark(row.latency, scale) },
         ...["p50", "p95", "p99", "mean"].map((key) => cell(row.latency[key], ms(row.latency[key]))),
         cell(row.throughput, perSecond(row.throughput)), cell(row.bytes, row.bytes ? show.size(row.bytes) : dash("it opens no artifact")),
-        ...(counted ? [cell(row.flops, gflop(row.flops))] : []), ...(written ? [{ node: tokens(row.tokens ?? {}) }] : []), cell(row.memory, memory(row.memory)),
+        ...(counted ? [cell(row.flops, gflop(row))] : []), ...(written ? [{ node: tokens(row.tokens ?? {}) }] : []), cell(row.memory, memory(row.memory)),
         ...(onDevice ? [cell(row.device_memory, memory(row.device_memory))] : []),
       ]),
     });
@@ -161,7 +166,7 @@
         kind: "costs", caption: ["Every stage by itself, on what the stages before it gave, on ", name(collection), "."],
         heads: [{ text: "Stage" }, ...["p50", "p95", "p99", "Mean", "Queries/s", "GFLOP"].map((text) => ({ text, num: true })), { text: "Tokens" }, { text: "Memory", num: true }],
         groups: groups((stage) => [told(stage), ...["p50", "p95", "p99", "mean"].map((key) => ms(stage.latency[key])), perSecond(stage.throughput),
-          gflop(stage.flops), tokens(stage.tokens), memory(stage.memory)]),
+          gflop(stage), tokens(stage.tokens), memory(stage.memory)]),
       })),
       h("details", {}, h("summary", {}, "Cold start and first query"), grouped({
         kind: "costs",

@@ -2,10 +2,9 @@
 // of them under the eyes (query.js). Fifty rows at a time, so that ten thousand queries are as quick as fifty.
 {
   const ROWS = 50;
-  const TIE = 1e-9;
   const own = (record, key) => (record && Object.hasOwn(record, key) ? record[key] : undefined);
   const brief = (text) => (text.length > 140 ? `${text.slice(0, 140)}…` : text);
-  const way = (delta) => (delta > TIE ? "delta up" : delta < -TIE ? "delta down" : "delta");
+  const way = (delta) => (delta > 0 ? "delta up" : delta < 0 ? "delta down" : "delta");
   const number = (value) => value !== undefined && !Number.isNaN(value);
 
   // -- the data of one collection ---------------------------------------------------------------------------------------------
@@ -65,8 +64,8 @@
       const rows = data.qids.map((_, at) => at);
       const groups = [["", [["all", "all queries", () => true]]]];
       if (paired()) {
-        groups[0][1].push(["won", "won", (at) => delta[at] > TIE], ["lost", "lost", (at) => delta[at] < -TIE],
-          ["tied", "tied", (at) => Math.abs(delta[at]) <= TIE]);
+        groups[0][1].push(["won", "won", (at) => delta[at] > 0], ["lost", "lost", (at) => delta[at] < 0],
+          ["tied", "tied", (at) => delta[at] === 0]);
       }
       if (data.kept.size < data.qids.length && data.kept.size) groups[0][1].push(["details", "kept with more than values",
         (at) => data.kept.has(data.qids[at])]);
@@ -74,10 +73,10 @@
       if (steps && data.looked.size) {
         const some = (test) => (at) => data.looked.get(data.qids[at])?.relevant.some((each) => {
           const ranks = own(each.ranks, ours);
-          return ranks?.length === steps.length && test(ranks);
+          return ranks?.length === steps.length && test(ranks, each);
         }) ?? false;
         groups.push([`A relevant document, in ${ours}`, [
-          ["missed", "never retrieved", some((ranks) => looked.missed(steps, ranks))],
+          ["missed", looked.unfound([funnel(ours)]), some((ranks, { outside }) => !outside && looked.missed(ranks))],
           ...steps.flatMap((step, at) => (step.inputs.length ? [[`step-${at}`, `lost by ${step.label || step.stage}`,
             some((ranks) => looked.lostAt(steps, ranks, at))]] : [])),
         ]]);
@@ -230,7 +229,7 @@
         h("p", { class: "pager" }, [[-1, "Previous query"], [1, "Next query"]].map(([by, label]) => h("button",
           { type: "button", "data-step": by, disabled: at < 0 || order[at + by] === undefined, click: () => step(by) }, label))),
         text === undefined ? h("p", { class: "empty" }, "Its text is not kept in these results.")
-          : looked.clamped(text, text.length, "asked"),
+          : looked.clamped([text, query?.more ? h("span", { class: "none" }, " …") : null], text.length, "asked"),
         h("p", { class: "values" }, values.map(([pipeline, row], place) => h("span", {}, pictures.sign(place), name(pipeline), " ",
           number(row[chosen]) ? show.metric(row[chosen]) : dash(`no value of ${metric()}`))),
           paired() && number(delta[chosen]) && h("span", {}, "difference ",
@@ -244,9 +243,15 @@
         looked.at(about, [ours, other]),
       ].flat(Infinity).filter((each) => each));
     };
+    // Nobody asked for a query: of those with documents, the one on which the pipelines differ most.
+    const telling = () => {
+      const known = order.filter((row) => data.looked.has(data.qids[row]));
+      const moved = (row) => (paired() && Number.isFinite(delta[row]) ? Math.abs(delta[row]) : 0);
+      return known.reduce((best, row) => (moved(row) > moved(best) ? row : best), known[0]);
+    };
     const select = () => {
       const asked = data.place.get(state.get("qid"));
-      chosen = asked ?? order.find((row) => data.looked.has(data.qids[row])) ?? order[0] ?? (data.qids.length ? 0 : -1);
+      chosen = asked ?? telling() ?? order[0] ?? (data.qids.length ? 0 : -1);
       const at = order.indexOf(chosen);
       if (at >= 0 && (at < first || at >= first + ROWS)) { first = ROWS * Math.floor(at / ROWS); drawList(); }
       for (const row of listBox.querySelectorAll("tr[data-row]")) {
@@ -274,7 +279,7 @@
       if (mark !== turn) return;
       data = found;
       [mine, theirs] = rows.map((each) => each ?? []);
-      delta = paired() ? mine.map((value, at) => value - theirs[at]) : [];
+      delta = paired() ? mine.map((value, at) => board.delta(value, theirs[at])) : [];
       drawFilters();
       first = 0;
       list();

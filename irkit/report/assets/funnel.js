@@ -3,27 +3,32 @@
 // losses of branches overlap; "lost on the way" counts documents, each once.
 {
   const end = (funnel) => funnel.steps[funnel.steps.length - 1];
-  // What becomes of the relevant documents: four parts that make the total.
+  // What becomes of the relevant documents: five parts that make the total. Those outside are judged, and the collection lacks them.
   const parts = (funnel) => ({
+    outside: funnel.outside,
     missed: funnel.missed,
-    lost: funnel.total - funnel.missed - end(funnel).relevant,
+    lost: funnel.total - funnel.outside - funnel.missed - end(funnel).relevant,
     deep: end(funnel).relevant - end(funnel).top,
     top: end(funnel).top,
   });
-  const isChain = (funnel) => funnel.steps.every(({ inputs }, number) => inputs.length === (number ? 1 : 0));
+  const isChain = (funnel) => funnel.steps.every(({ inputs, unknown }, number) => inputs.length === (number ? 1 : 0)
+    && !(number && unknown));
   const percent = (part, whole) => {
     const share = whole ? (100 * part) / whole : 0;
     return `${(share > 0 && share < 1) || (share > 99 && share < 100) ? share.toFixed(1) : share.toFixed(0)} %`;
   };
+  const BEFORE = "what it had before it is not known";
   const verb = (count, one, many) => (count === 1 ? one : many);
+  const absent = (count) => `${show.count(count)} ${verb(count, "is", "are")} not in the collection`;
 
   // -- in words --------------------------------------------------------------------------------------------------------------
 
   const sentence = (funnel) => {
     const { total, k } = funnel;
-    const { missed, lost, deep, top } = parts(funnel);
+    const { outside, missed, lost, deep, top } = parts(funnel);
     const said = [];
-    if (missed) said.push([`${percent(missed, total)} were never retrieved`]);
+    if (outside) said.push([absent(outside)]);
+    if (missed) said.push([`${percent(missed, total)} were ${looked.unfound([funnel])}`]);
     if (lost && isChain(funnel)) {
       for (const step of funnel.steps) if (step.lost) said.push([name(step.label || step.stage), ` lost ${percent(step.lost, total)}`]);
     } else if (lost) said.push([`${percent(lost, total)} were retrieved and lost on the way`]);
@@ -41,7 +46,8 @@
     const change = b.top - a.top;
     const turn = (value, what) => (value ? `${show.count(Math.abs(value))} ${value > 0 ? "fewer" : "more"} ${what}` : null);
     const why = [
-      turn(b.missed - a.missed, "never retrieved"), turn(b.lost - a.lost, "lost on the way"), turn(b.deep - a.deep, `below rank ${ours.k}`),
+      turn(b.missed - a.missed, looked.unfound([ours, other])),
+      turn(b.lost - a.lost, "lost on the way"), turn(b.deep - a.deep, `below rank ${ours.k}`),
     ].filter(Boolean);
     return h("p", {}, name(ours.pipeline), " has ",
       change ? `${show.count(Math.abs(change))} ${change > 0 ? "fewer" : "more"}` : "as many",
@@ -83,10 +89,11 @@
           `${MINUS}${show.count(step.lost)}`),
         svg("text", { x: x + w / 2, y: ABOVE + TALL + 12 }, short));
     });
-    const { missed, lost, deep, top } = parts(funnel);
+    const { outside, missed, lost, deep, top } = parts(funnel);
     return svg("svg", {
       class: "funnel", width: WIDE, height: ABOVE + TALL + 17, viewBox: `0 0 ${WIDE} ${ABOVE + TALL + 17}`, role: "img",
-      "aria-label": `${funnel.pipeline}: ${show.count(missed)} never retrieved, ${show.count(lost)} lost on the way, `
+      "aria-label": `${funnel.pipeline}: ${outside ? `${absent(outside)}, ` : ""}${show.count(missed)} ${looked.unfound([funnel])}, `
+        + `${show.count(lost)} lost on the way, `
         + `${show.count(deep)} below rank ${funnel.k}, ${show.count(top)} in the first ${funnel.k}, of ${show.count(funnel.total)}`,
     }, svg("path", { class: "axis", d: `M0 ${ABOVE + TALL + 0.5}H${columns * width - 3}` }), marks);
   };
@@ -102,6 +109,7 @@
       value: total ? count / total : "" });
     const ks = [...new Set(funnels.map(({ k }) => k))];
     const first = ks.length === 1 ? `In the first ${ks[0]}` : "In the first k";
+    const lacking = funnels.some(({ outside }) => outside > 0);
     return grid({
       kind: "funnels",
       caption: ["Relevant documents of ", name(funnels[0].collection),
@@ -109,15 +117,19 @@
         ks.length === 1 ? String(ks[0]) : "k",
           " at the top. Every stage is a bar as high as the relevant documents that it lets through; branches stand side ",
         "by side. A pipeline’s name opens it below."],
-      heads: [{ text: "Pipeline", sort: "text" }, "Stages", { text: "Never retrieved", sort: "number", num: true },
+      heads: [{ text: "Pipeline", sort: "text" }, "Stages",
+        ...(lacking ? [{ text: "Not in the collection", sort: "number", num: true }] : []),
+        { text: funnels.some(({ steps }) => steps.some(({ unknown }) => unknown)) ? "Not found, or lost unseen"
+          : "Never retrieved", sort: "number", num: true },
         { text: "Lost on the way", sort: "number", num: true }, { text: "Further down", sort: "number", num: true },
           { text: first, sort: "number", num: true }],
       rows: sorted.map((funnel) => {
-        const { missed, lost, deep, top } = parts(funnel);
+        const { outside, missed, lost, deep, top } = parts(funnel);
         const button = h("button", { type: "button", class: "pick", "aria-pressed": String(funnel.pipeline === chosen),
           click: () => choose(funnel.pipeline) },
           h("bdi", {}, funnel.pipeline));
-        return [{ node: button, head: true, value: funnel.pipeline }, drawing(funnel, lookInto), share(missed, funnel.total),
+        return [{ node: button, head: true, value: funnel.pipeline }, drawing(funnel, lookInto),
+          ...(lacking ? [share(outside, funnel.total)] : []), share(missed, funnel.total),
           share(lost, funnel.total),
           share(deep, funnel.total), share(top, funnel.total)];
       }),
@@ -132,7 +144,7 @@
       && svg("rect", { class: kind, x: `${(100 * from) / total}%`, y: 1, width: `${(100 * count) / total}%`, height: 14 })));
 
   const large = (funnel, lookInto) => {
-    const { total, k, missed, steps } = funnel;
+    const { total, k, missed, outside, steps } = funnel;
     // Branches are indented: by one for every fusion between a stage and the end.
     const indent = steps.map(() => 0);
     for (let number = steps.length - 1; number >= 0; number--) {
@@ -156,9 +168,10 @@
         { node: bar(total, ["in-top", 0, step.top], ["deeper", step.top, step.relevant - step.top], ["fall", step.relevant, gone]) },
         { node: withShare(step.relevant) },
         { node: [show.count(step.top), h("span", { class: "sub" }, show.share(step.top, total))] },
-        { node: change === null ? dash("a first stage") : h("span",
+        { node: step.unknown ? dash(BEFORE) : change === null ? dash("a first stage") : h("span",
           { class: change > 0 ? "delta up" : change < 0 ? "delta down" : "delta" }, show.delta(change, 0)) },
-        { node: step.inputs.length ? loss(step.lost, `step-${number}`, `lost by ${step.label || step.stage}`) : dash("a first stage") },
+        { node: step.inputs.length ? loss(step.lost, `step-${number}`, `lost by ${step.label || step.stage}`)
+          : dash(step.unknown ? BEFORE : "a first stage") },
       ];
     });
     return [
@@ -173,9 +186,10 @@
           { text: "Change", num: true }, { text: "Lost here", num: true }],
         rows: [
           [{ node: h("em", {}, "all relevant documents"), head: true },
-            { node: bar(total, ["deeper", 0, total - missed], ["fall", total - missed, missed]) },
-            show.count(total), dash("not ranked yet"), dash("not ranked yet"),
-            { node: [loss(missed, "missed", "never retrieved"), h("span", { class: "sub" }, "never retrieved")] }],
+            { node: bar(total, ["deeper", 0, total - missed - outside], ["fall", total - missed - outside, missed]) },
+            { node: [show.count(total), outside > 0 && h("span", { class: "sub" }, absent(outside))] },
+            dash("not ranked yet"), dash("not ranked yet"),
+            { node: [loss(missed, "missed", looked.unfound([funnel])), h("span", { class: "sub" }, looked.unfound([funnel]))] }],
           ...rows,
         ],
       }),

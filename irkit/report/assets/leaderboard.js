@@ -4,7 +4,7 @@
   const SR = (text) => h("span", { class: "sr" }, text);
   const ORDERS = ["down", "up", "name", "given"];
   // Long names of collections may break after a slash.
-  const breaking = (text) => h("bdi", {}, text.split(/(?<=\/)/).flatMap((part) => [part, h("wbr")]));
+  const breaking = (text) => h("bdi", {}, text.split("/").flatMap((part, place) => (place ? ["/", h("wbr"), part] : part)));
   const RESTING = "Point at a score, or walk them with the arrow keys, for its tests and published figures; follow it to the queries.";
 
   view("leaderboard", (root) => {
@@ -45,6 +45,7 @@
       const of = hasBaseline && kind() === "delta" && pipeline !== base ? board.value(column, metric, base) : null;
       return of === null ? show.metric(value) : show.delta(value - of);
     };
+    const verdict = (each) => [each.status, each.reason].filter(Boolean).join(", ");
     // Everything that is known of a score, in words.
     const about = (column, metric, pipeline) => {
       const value = board.value(column, metric, pipeline);
@@ -57,7 +58,7 @@
       if (test && test.p !== null) said.push(`p ${show.p(test.p)}${test.significant ? ", significant" : ""}`);
       if (test) said.push(`${show.count(test.wins)} won, ${show.count(test.ties)} tied, ${show.count(test.losses)} lost`);
       for (const each of board.published(column, metric, pipeline)) {
-        said.push(`${board.marks[each.status]} ${each.status}: published ${show.metric(each.published)} (${each.reference})`);
+        said.push(`${board.marks[each.status]} ${verdict(each)}: published ${show.metric(each.published)} (${each.reference})`);
       }
       const expected = board.expected(column, metric, pipeline);
       if (expected) said.push(`${expected.status === "match" ? "✓ as" : "✗"} expected ${show.metric(expected.expected)}`);
@@ -99,10 +100,10 @@
           h("span", { "aria-hidden": "true" }, test.mean > 0 ? "▲" : "▼"),
           SR(` (significantly ${test.mean > 0 ? "above" : "below"} the baseline)`)),
         board.published(column, metric, pipeline).map((each) => h("span", {
-          class: "mark published", title: `published ${show.metric(each.published)} (${each.reference}): ${each.status}`,
+          class: "mark published", title: `published ${show.metric(each.published)} (${each.reference}): ${verdict(each)}`,
         },
         h("span", { "aria-hidden": "true" }, board.marks[each.status]),
-        SR(` (${each.status}: published ${show.metric(each.published)})`))))),
+        SR(` (${verdict(each)}: published ${show.metric(each.published)})`))))),
         expected && h("span", { class: `badge ${expected.status}` },
           expected.status === "match" ? "✓ as expected" : `✗ expected ${show.metric(expected.expected)}`));
     };
@@ -248,7 +249,8 @@
           h("span", { class: "mark" }, "▲ ▼"), " significantly above or below the baseline, ", name(main.baseline),
           `, at ${main.alpha}; p is that ${tests[0].how}.`,
         ],
-        references && "✓ matches the published score, ≈ is within 0.01 of it, ✗ is off.",
+        references && "✓ matches the published score (to its last digit, or within a tolerance whose reason stands with the score), "
+          + "≈ is within 0.01 of it, ✗ is off.",
         main.pipelines.some((each) => each.control) && [
           "An ", h("i", {}, "order control"), " is a pipeline with its candidates given in random order: what it scores is the "
           + "reranker’s own, and not handed on from the stage before. It has no rank.",
@@ -257,6 +259,7 @@
           name(column.name), " is taken over ", ...chart.listed(column.members.map((member) => h("bdi", {}, member))),
           ", each counting once.",
         ]),
+        means.length && "Significance is tested within a collection only: a mean over collections carries no test.",
         ...[...new Set(empty.map(board.reason))].map((reason) => `A dash: ${reason}.`),
       ];
       return lines.filter(Boolean).map((line) => h("p", { class: "note" }, line));
@@ -317,8 +320,12 @@
       const line = (cells) => `| ${cells.map((each) => each.replace(/[\\`*_{}[\]<>#|~$!&]/g, "\\$&").replace(/\s+/g, " ")).join(" | ")} |`;
       return [line(first), `|:--|${"--:|".repeat(first.length - 1)}`, ...rest.map(line)].join("\n");
     };
-    const value = (each) => `"${each.replaceAll(MINUS, "-").replace(/^–$/, "").replaceAll('"', '""')}"`;
-    const csv = (all) => all.map((line) => line.map(value).join(",")).join("\r\n");
+    const quoted = (each) => `"${each.replaceAll('"', '""')}"`;
+    // A name that a spreadsheet would run as a formula: as irkit.report.tabular writes it. Numbers keep their signs.
+    const guarded = (each) => quoted(/^\s*[=+\-@＝＋－＠']/.test(each) ? `'${each}` : each);
+    const number = (each) => quoted(each.replace(MINUS, "-").replace(/^–$/, ""));
+    const csv = ([first, ...rest]) => [first.map(guarded), ...rest.map(([who, ...values]) => [guarded(who), ...values.map(number)])]
+      .map((line) => line.join(",")).join("\r\n");
     // `copyable` takes its text from an element.
     const exported = (id, label, write) => {
       const source = h("pre", { id, class: "sr" });

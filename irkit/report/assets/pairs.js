@@ -2,7 +2,6 @@
 // experiment tested all pairs, any of them can be the other one, and a matrix shows them all.
 {
   const BINS = 12;  // of a histogram, on each side of zero
-  const NEAR = 1.5e-6;  // the page's values are rounded to six decimals: what differs by less is a tie
   const DOES_NOT = "not tested";
 
   // A pair of the family, by the numbers of its pipelines, seen from `ours`. See _family in page.py.
@@ -169,7 +168,7 @@
       names.forEach((each, place) => {
         if (place === base) return;
         const deltas = values[place] && values[base]
-          ? values[place].map((value, query) => { const delta = value - values[base][query]; return Math.abs(delta) < NEAR ? 0 : delta; }) : null;
+          ? values[place].map((value, query) => board.delta(value, values[base][query])) : null;
         const found = tested(family, place, base);
         if (!deltas?.length && !found) absent.push(place);
         else rows.push({ ...(found ?? counted(deltas)), name: each, control: main.pipelines[place].control, deltas, number: place, isTested: Boolean(found) });

@@ -1,5 +1,18 @@
 // Quality against cost: which pipelines no other one beats in both.
 
+const DRIFT = 1.2;  // as in irkit/report/efficiency.py
+// What is weak in measurements, in sentences: the page says it wherever their figures are.
+const weaknesses = (rows) => {
+  const busy = rows.filter((row) => row.busy).map((row) => row.load);
+  const drifted = new Set(rows.filter(({ latency: { drift } }) => typeof drift === "number" && (drift > DRIFT || drift < 1 / DRIFT)).map((row) => row.pipeline));
+  return [
+    ...(busy.length ? [`The machine was busy: up to ${three(Math.max(...busy))} processes wanted a processor in the minute before it began.`] : []),
+    ...(drifted.size ? [`The machine did not keep its pace: half of the queries took more than ${DRIFT} times as long as the other half of ${[...drifted].join(", ")}.`] : []),
+  ];
+};
+// When measurements were made: of the sessions that they belong to.
+const sessions = (efficiency, rows) => new Map(rows.map((row) => [row.created || efficiency.created, row.command || efficiency.command]));
+
 // What can be set against quality: how it is called and written, and what it is of a pipeline on a collection (null: not known).
 const costing = once(() => {
   const { main } = page;
@@ -9,6 +22,8 @@ const costing = once(() => {
     const each = measured.get(at(collection, pipeline));
     return each ? read(each) ?? null : null;
   };
+  // Not of pipelines that were spared work which a new query needs: beside others they would look cheap.
+  const whole = (read) => found((each) => (each.excludes?.length ? null : read(each)));
   // Of the run: every node of a pipeline once.
   const nodes = new Map();
   for (const time of main.stages) {
@@ -28,9 +43,9 @@ const costing = once(() => {
   const opened = summed((time) => time.artifact_bytes);
   const bytes = found((one) => one.bytes);
   const all = [
-    { key: "p50", label: "Latency, median", write: ms, of: found((one) => one.latency.p50), timed: true },
-    { key: "p95", label: "Latency, 95th percentile", write: ms, of: found((one) => one.latency.p95), timed: true },
-    { key: "throughput", label: "Queries a second", write: three, of: found((one) => one.throughput), more: true },
+    { key: "p50", label: "Latency, median", write: ms, of: whole((one) => one.latency.p50), whole: true, timed: true },
+    { key: "p95", label: "Latency, 95th percentile", write: ms, of: whole((one) => one.latency.p95), whole: true, timed: true },
+    { key: "throughput", label: "Queries a second", write: three, of: whole((one) => one.throughput), whole: true, more: true },
     {
       key: "batch", label: "Time per query of the run", write: show.duration, of: summed(each), timed: true, run: true,
       note: ["The time per query is that of this run’s batches: all stages added up, without loading models and indexes. What was "
@@ -43,16 +58,18 @@ const costing = once(() => {
       note: ["An index that two stages open counts twice."],
     },
     {
-      key: "flops", label: "GFLOP a query", write: (value) => three(value / 1e9), of: found((one) => one.flops),
-      note: ["Counted by torch: what other code computes is not in it."],
+      key: "flops", label: "GFLOP a query", write: (value) => three(value / 1e9), of: whole((one) => one.flops), whole: true,
+      note: ["Counted by torch: what other code computes is not in it. "],
+      atLeast: (collection, pipeline) => measured.get(at(collection, pipeline))?.flops_at_least ?? false,
     },
-    { key: "memory", label: "Memory", write: show.size, of: found((one) => one.memory) },
-    { key: "device_memory", label: "Memory of the accelerator", write: show.size, of: found((one) => one.device_memory) },
+    { key: "memory", label: "Memory", write: show.size, of: whole((one) => one.memory), whole: true },
+    { key: "device_memory", label: "Memory of the accelerator", write: show.size, of: whole((one) => one.device_memory), whole: true },
   ];
   const known = ({ of }) => main.collections.some((where) => main.pipelines.some((who) => of(where.name, who.name) !== null));
   const options = all.filter(known);
   return {
     options: options.filter(({ key }) => key !== "opened" || !options.some((other) => other.key === "bytes")),
+    spared: (collection, pipeline) => (measured.get(at(collection, pipeline))?.excludes ?? []).length > 0,
     size: (collection, pipeline) => bytes(collection, pipeline) ?? opened(collection, pipeline),
   };
 });
@@ -67,7 +84,7 @@ const pareto = (root) => {
   const { main } = page;
   const names = main.pipelines.map((each) => each.name);
   const base = board.baseline();
-  const { options, size } = costing();
+  const { options, size, spared } = costing();
   const alone = main.pipelines.filter((each) => !each.control).length < 2;
   if (alone || !options.length) {
     root.replaceChildren(h("h3", {}, "Quality and cost"), h("p", { class: "empty" }, alone
@@ -83,12 +100,16 @@ const pareto = (root) => {
   // A mean's cost is the mean of its members' costs, as its score is that of their scores; a member may be a set of collections.
   const costOf = (of, column, pipeline) => {
     if (!column.mean) return of(column.name, pipeline);
-    const values = column.members.map((member) => {
-      const set = board.columns().find((each) => each.mean && each !== column && each.name === `Mean of ${member}`);
-      return set ? costOf(of, set, pipeline) : of(member, pipeline);
-    });
-    return values.every((value) => value !== null) ? values.reduce((sum, value) => sum + value, 0) / values.length : null;
+    const mean = (values) => (
+      values.every((value) => value !== null) ? values.reduce((sum, value) => sum + value, 0) / values.length : null);
+    return mean(column.parts.map((part) => mean(part.map((each) => of(each, pipeline)))));
   };
+
+  // Whether it is true of a pipeline on a collection, or on one of those that a mean is over.
+  const some = (of, column, pipeline) => (column.mean ? column.members.some((member) => {
+    const set = board.columns().find((each) => each.mean && each !== column && each.name === `Mean of ${member}`);
+    return set ? some(of, set, pipeline) : of(member, pipeline);
+  }) : of(column.name, pipeline));
 
   const box = h("div", { class: "chart cost-marks" });
   const words = h("div", {});
@@ -98,6 +119,7 @@ const pareto = (root) => {
     const known = names.map((text, pipeline) => ({
       text, pipeline, score: board.value(column, metric, pipeline), cost: costOf(against.of, column, text),
       bytes: against.timed ? costOf(size, column, text) : null,
+      spared: Boolean(against.whole) && some(spared, column, text), atLeast: Boolean(against.atLeast) && some(against.atLeast, column, text),
     })).filter(({ pipeline }) => !main.pipelines[pipeline].control);  // what shows a reranker by itself is no way to search
     const points = known.filter((each) => each.score !== null && each.cost !== null);
     for (const point of points) point.over = points.filter((other) => beats(other, point, against.more));
@@ -107,6 +129,7 @@ const pareto = (root) => {
       box.replaceChildren();
       return;
     }
+    const written = (point) => (point.atLeast ? "≥ " : "") + against.write(point.cost);
     const height = Math.round(Math.min(440, Math.max(300, width / 2)));
     const [left, right, top, bottom] = [46, width - 12, 24, height - 48];
     const scores = points.map(({ score }) => score);
@@ -138,13 +161,14 @@ const pareto = (root) => {
       const node = svg("g", {
         class: `mark ${point.front ? "front" : "other"}${point.pipeline === lit() ? " lit" : ""}`, role: "img",
         "data-at": String(point.pipeline),
-        "aria-label": `${point.text}: ${metric} ${show.metric(point.score)}, ${against.label.toLowerCase()} ${against.write(point.cost)}`
+        "aria-label": `${point.text}: ${metric} ${show.metric(point.score)}, ${against.label.toLowerCase()} ${written(point)}`
           + `${point.bytes === null ? "" : `, indexes ${show.size(point.bytes)}`}, ${point.front ? "on the front" : "beaten"}`,
         click: () => light(point.pipeline),
       },
       svg("circle", { class: "reach", cx: point.x, cy: point.y, r: Math.max(11, point.r) }),
+      point.atLeast && svg("path", { class: "bound", d: `M${point.x + point.r} ${point.y}h14m-4 -4l4 4l-4 4` }),
       chart.shape(point.pipeline === base ? "diamond" : "circle", point.x, point.y, point.r));
-      marks.set(node, { ...point, text: `${point.text} ${show.metric(point.score)}, ${against.write(point.cost)}` });
+      marks.set(node, { ...point, text: `${point.text} ${show.metric(point.score)}, ${written(point)}` });
       return node;
     });
     const callout = svg("text", { class: "callout" });
@@ -211,7 +235,11 @@ const pareto = (root) => {
   const tell = (metric, column, against, known, points) => {
     const front = points.filter((point) => point.front)
       .sort((a, b) => (against.more ? b.cost - a.cost : a.cost - b.cost) || a.pipeline - b.pipeline);
-    const missing = known.filter((each) => !points.includes(each));
+    const missing = known.filter((each) => !points.includes(each) && !each.spared);
+    const kept = known.filter((each) => each.spared);
+    const bounds = points.some((each) => each.atLeast);
+    const rows = (main.efficiency?.pipelines ?? []).filter((row) => points.some(({ text }) => text === row.pipeline)
+      && some((collection) => collection === row.collection, column, row.pipeline));
     const [quicker, slower] = against.more || against.timed ? ["faster", "slower"] : ["cheaper", "dearer"];
     words.replaceChildren(
       points.length
@@ -226,7 +254,14 @@ const pareto = (root) => {
         main.pipelines.some((each) => each.control) && "Order controls are left out. ",
         column.mean && "The cost is the mean over the same collections. ",
         against.note?.map((each) => (each instanceof Node ? each.cloneNode(true) : each)),
-        main.efficiency && !against.run && ` Measured on ${main.efficiency.machine} (${main.efficiency.device}).`),
+        bounds && "Marks with an arrow are lower bounds (≥ in the table): their place is there or to the right of it, and who beats them or is beaten is by what was counted. ",
+        main.efficiency && !against.run && ` Measured on ${main.efficiency.machine} (${[...new Set(rows.map((row) => row.device))].join(", ") || main.efficiency.device}).`,
+        against.whole && sessions(main.efficiency, rows).size > 1 && ` Measured in ${sessions(main.efficiency, rows).size} sessions.`,
+        against.whole && weaknesses(rows).map((each) => ` ${each}`)),
+      kept.length
+        ? h("p", { class: "note" }, "Not drawn: its texts come from the store, and writing them, which a new query needs, was not measured: ",
+          ...chart.listed(kept.map(({ text }) => name(text))), ".")
+        : "",
       missing.length
         ? h("p", { class: "note" },
           "Not drawn, because the score or the cost is not known: ", ...chart.listed(missing.map(({ text }) => name(text))), ".")
@@ -242,7 +277,7 @@ const pareto = (root) => {
       ],
       rows: known.map((each) => [
         { node: h("bdi", {}, each.text), value: each.text, head: true },
-        cell(each.score, show.metric, board.reason(column)), cell(each.cost, against.write, "not known"),
+        cell(each.score, show.metric, board.reason(column)), cell(each.cost, (value) => (each.atLeast ? "≥ " : "") + against.write(value), each.spared ? "writing of its texts was not measured" : "not known"),
         ...(against.timed ? [cell(each.bytes, show.size, "not known")] : []),
         !each.over ? dash("not compared")
           : each.front ? "nobody: on the front" : h("span", {}, ...chart.listed(each.over.map(({ text }) => h("bdi", {}, text)))),

@@ -35,17 +35,23 @@ const looked = {};
     if (ranks[steps.length - 1] === null) visit(steps.length - 1);
     return [...found].sort((a, b) => a - b);
   };
-  looked.missed = (steps, ranks) => steps.every(({ inputs }, number) => inputs.length > 0 || ranks[number] === null);
+  looked.missed = (ranks) => ranks.every((rank) => rank === null);
+  // What is known of documents that are in no output. Where the store lost the rankings before a step, nobody knows who lost them.
+  looked.unfound = (funnels) => {
+    const ends = [...new Set(funnels.flatMap(({ steps }) => steps.filter(({ unknown }) => unknown).map(called)))];
+    return ends.length ? `not found, or lost up to ${ends.join(" or ")}` : "never retrieved";
+  };
   // Whether one stage has a document in its input and not in its output.
   looked.lostAt = (steps, ranks, number) => ranks[number] === null && steps[number].inputs.some((each) => ranks[each] !== null);
   const fits = (funnel, ranks) => funnel && ranks && ranks.length === funnel.steps.length;
 
-  const fate = (funnel, ranks) => {
+  const fate = (funnel, ranks, outside = false) => {
+    if (outside) return h("span", { class: "gone" }, "not in the collection");
     if (!ranks?.length) return dash("not known");
     const last = ranks[ranks.length - 1];
     if (last !== null) return `rank ${show.count(last)}`;
     if (!fits(funnel, ranks)) return h("span", { class: "gone" }, "not in its output");
-    if (looked.missed(funnel.steps, ranks)) return h("span", { class: "gone" }, "never retrieved");
+    if (looked.missed(ranks)) return h("span", { class: "gone" }, looked.unfound([funnel]));
     const losers = looked.losers(funnel.steps, ranks);
     return h("span", { class: "gone" }, "lost by ", losers.map((each, place) => [place ? " and " : "", name(called(funnel.steps[each]))]));
   };
@@ -101,7 +107,8 @@ const looked = {};
       shown.add(docno);
       return h("li", { "data-doc": doc, "data-list": pipeline, tabindex: "-1" },
         h("p", { class: "hit" }, h("span", { class: "rank" }, String(place + 1)), " ", h("bdi", { class: "docno" }, docno), " ",
-          judged(hits.gains[place], level), " ", h("span", { class: "tag" }, `score ${figure(hits.scores[place], 4)}`), " ", twin(doc)),
+          judged(hits.gains[place], level), " ",
+          hits.scores.length > 0 && [h("span", { class: "tag" }, `score ${figure(hits.scores[place], 4)}`), " "], twin(doc)),
         text === null || text === undefined ? null : clamped([text, more ? h("span", { class: "none" }, " …") : null], text.length,
           "begin"),
         stagesOn(docno).map((each) => explained(each, true)));
@@ -163,7 +170,8 @@ const looked = {};
           text && h("span", { class: "sub begin-one", dir: "auto" }, text.slice(0, 160), (more || text.length > 160) && "…")),
         pair.map((pipeline, place) => {
           const ranks = own(each.ranks, pipeline);
-          return [steps[place].map((_, number) => rank(ranks?.[number])), h("td", { class: "fate" }, fate(about.funnel(pipeline), ranks))];
+          return [steps[place].map((_, number) => rank(ranks?.[number])),
+            h("td", { class: "fate" }, fate(about.funnel(pipeline), ranks, each.outside))];
         }));
     });
     const all = Object.keys(query.relevant[0]?.ranks ?? {});
@@ -173,7 +181,7 @@ const looked = {};
         box.append(grid({ caption: "Where each relevant document ends, in every pipeline.",
           heads: ["Relevant document", ...all.map((each) => ({ text: h("bdi", {}, each) }))],
           rows: query.relevant.map((each) => [{ node: h("bdi", {}, details.documents[each.doc].docno), head: true },
-            ...all.map((pipeline) => fate(about.funnel(pipeline), own(each.ranks, pipeline)))]) }));
+            ...all.map((pipeline) => fate(about.funnel(pipeline), own(each.ranks, pipeline), each.outside))]) }));
       }
     } }, h("summary", {}, `The same for all ${all.length} pipelines`));
     return [

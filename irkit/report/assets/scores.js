@@ -11,7 +11,7 @@ const board = {
   // What leads unless something else is chosen: the experiment's first average, or the mean over everything.
   first: () => {
     const means = board.columns().filter(({ mean }) => mean);
-    const whole = means.find((each) => each.name === "Mean") ?? means.find((each) => !each.name.startsWith("Mean of "));
+    const whole = means.find(({ kind }) => kind === "mean") ?? means.find(({ kind }) => kind !== "set");
     return whole ?? means[0] ?? board.columns()[0];
   },
   chosen: () => {
@@ -33,21 +33,20 @@ const board = {
     });
     return shown.map((value) => (value === null ? null : 1 + shown.filter((other) => other !== null && other > value).length));
   },
+  // What one query's value exceeds another's by; 0 where the tests call them tied.
+  delta: (ours, other) => (Math.abs(ours - other) <= page.main.tie ? 0 : ours - other),
   // The tests against the baseline of one metric: collection -> pipeline -> {mean, p, significant, wins, ties, losses}.
   tests: once((metric) => {
     const base = board.baseline();
-    const against = ([ours, other, mean, wins, ties, losses, , , , p, significant]) => (other === base
-      ? [ours, { mean, wins, ties, losses, p, significant }]
-      : [other, { mean: -mean, wins: losses, ties, losses: wins, p, significant }]);
+    const against = ([ours, , mean, wins, ties, losses, , , , p, significant]) => [ours, { mean, wins, ties, losses, p, significant }];
     return new Map(page.main.families.filter((family) => family.metric === metric).map((family) => [
-      family.collection, new Map(family.pairs.filter((pair) => pair[0] === base || pair[1] === base).map(against)),
+      family.collection, new Map(family.pairs.filter(([, other]) => other === base).map(against)),
     ]));
   }),
   test: (column, metric, pipeline) => (column.mean ? undefined : board.tests(metric).get(column.name)?.get(pipeline)),
   published: (column, metric, pipeline) => page.main.references.filter((each) => (
     each.metric === metric && each.pipeline === page.main.pipelines[pipeline].name
-    && (each.kind === "collection" ? !column.mean && each.collection === column.name
-      : column.mean && column.name === (each.kind === "set" ? `Mean of ${each.collection}` : each.collection))
+    && each.kind === column.kind && each.collection === column.of
   )),
   expected: (column, metric, pipeline) => (column.mean ? undefined : page.main.expected.find((each) => (
     each.metric === metric && each.pipeline === page.main.pipelines[pipeline].name && each.collection === column.name

@@ -1,8 +1,6 @@
 // The explorer's two drawings: the differences of all queries, and all pipelines on one query.
 const pictures = {};
 {
-  const TIE = 1e-9;
-
   // -- the strip: every query's difference, losses on the left and wins on the right ------------------------------------------
 
   pictures.strip = (onPick) => {
@@ -42,7 +40,7 @@ const pictures = {};
       rows = next;
       box.hidden = !rows.length;
       box.firstChild.replaceChildren(...caption.flat());
-      const top = Math.max(TIE, ...[rows[0], rows[rows.length - 1]].map((each) => Math.abs(each?.value ?? 0)));
+      const top = Math.max(page.main.tie, ...[rows[0], rows[rows.length - 1]].map((each) => Math.abs(each?.value ?? 0)));
       const middle = signed ? H / 2 : H - 1;
       const y = (value) => middle - ((signed ? H / 2 - 2 : H - 3) * value) / top;
       // No more points than there are pixels: the sorted values of a thousand queries and of a sample of them look the same.
@@ -57,8 +55,8 @@ const pictures = {};
         }
         return path;
       };
-      lost.setAttribute("d", outline((value) => value < -TIE));
-      won.setAttribute("d", outline((value) => value > TIE));
+      lost.setAttribute("d", outline((value) => value < 0));
+      won.setAttribute("d", outline((value) => value > 0));
       zero.setAttribute("d", `M0 ${middle}H${W}`);
       slider.setAttribute("aria-valuemax", String(rows.length));
       ends.replaceChildren(...labels.map((each) => h("span", {}, each)));

@@ -12,10 +12,7 @@ from irkit.core.rankings import Rankings
 from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Needs, QueryStage
 from irkit.stages.forms import kept
-from irkit.stages.query.gate import GateOption
-
-KEPT, CHANGED = "kept the query", "changed it"
-"""What the gate of a feedback stage counts, in the group ``gate``."""
+from irkit.stages.query.gate import Gate, GateOption
 
 
 class FeedbackStage(QueryStage):
@@ -36,8 +33,10 @@ class FeedbackStage(QueryStage):
         found = np.diff(rankings.offsets) > 0
         if self.gate is not None:
             trusted = self.gate.trusts(rankings)
-            context.counts[f"gate/{KEPT}"] += int((found & ~trusted).sum())
-            context.counts[f"gate/{CHANGED}"] += int((found & trusted).sum())
+            context.counts["gate/kept the query"] += int((found & ~trusted).sum())
+            context.counts["gate/changed it"] += int((found & trusted).sum())
+            if self.gate.least == Gate().least:
+                context.notes["the gate's threshold"] = "was chosen for BM25's scores and cosines"
             found &= trusted
             longest = int(np.diff(rankings.offsets).max(initial=0))
             if longest < min(self.gate.depth, len(context.collection.docs)):

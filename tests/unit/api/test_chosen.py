@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,13 @@ import toys
 
 from irkit.api import Workspace, run
 from irkit.api.chosen import chosen, chosen_pipelines, restricted, stored
+from irkit.api.leaderboard import make_leaderboard
 from irkit.config.experiment import Experiment
 from irkit.core.errors import ConfigError
 from irkit.data.collection import EvalPolicy
 from irkit.data.spec import LocalSpec
 from irkit.pipeline.registry import make_stage
+from irkit.report.again import command_of
 from irkit.report.results import load_results
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
@@ -169,3 +173,40 @@ def test_what_others_were_compared_with_goes_with_them() -> None:
     mine = restricted(many(expected=expected), ["two"])
     assert (list(mine.pipelines), mine.baseline, list(mine.expected["blue/test"])) == (["two"], None, ["two"])
     assert restricted(many(), ["one"]).baseline == "one"
+
+
+def looked(**changes: Any) -> Experiment:
+    rerank = toys.toy(k=5) >> make_stage("toy-look", order_control=7)
+    return experiment(pipelines={"look": rerank, "other": make_stage("toy", k=3)}, **changes)
+
+
+def test_an_order_control_by_itself_stays_one(workspace: Workspace) -> None:
+    asked = "look (shuffled)"
+    results, folder = run(looked(), workspace, only=["blue"], pipelines=[asked])
+    assert (list(results.pipelines), results.controls) == (["look", asked], {asked: "look"})
+    assert (results.left_out_pipelines, results.kept_pipelines) == (["other"], [])
+    assert {score.pipeline for score in results.scores} == {"look", asked}
+    command = command_of("irkit run x.yaml -p other", asked)
+    assert command is not None and shlex.split(command)[-2:] == ["--pipeline", asked]
+    made = make_leaderboard([folder], output=workspace.root / "board")
+    assert ([row.label for row in made.board.rows], made.board.controls) == (["look"], 1)
+    assert list(restricted(looked(baseline="look"), [asked]).pipelines) == ["look", asked]
+    assert restricted(looked(baseline="look"), [asked]).baseline == "look"
+    assert list(restricted(looked(), ["look"]).pipelines) == ["look"]
+
+
+def test_run_files_of_what_the_experiment_no_longer_has_go(workspace: Workspace) -> None:
+    def files(folder: Path) -> set[str]:
+        return {f"{path.parent.name[-4:]}/{path.stem}" for path in folder.glob("runs/*/*.trec")}
+
+    _, folder = run(many(), workspace)
+    assert len(files(folder)) == 9
+    note = next(folder.glob("runs/*blue*")) / "note.txt"
+    note.write_text("of the user")
+    run(many(), workspace, only=["red"], pipelines=["one"])
+    assert len(files(folder)) == 9, "what is left out for once stays"
+    fewer = many(collections=[LocalSpec(path="red", name="set/warm/red")])
+    fewer = replace(fewer, pipelines={name: fewer.pipelines[name] for name in ("one", "two")})
+    run(fewer, workspace)
+    assert files(folder) == {"Fred/one", "Fred/two"}
+    assert len(list((folder / "runs").iterdir())) == 2 and note.exists()

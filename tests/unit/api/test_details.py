@@ -7,6 +7,7 @@ The stage ``toy`` counts the words that query and document share; of equal ones 
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections.abc import Mapping
@@ -18,12 +19,20 @@ import pytest
 import toys
 
 from irkit.api import Workspace, run, stored_details
+from irkit.api import details as api_details
 from irkit.api.compare import compare
-from irkit.api.telling import telling_rows
+from irkit.api.details import Source, Track, beginning, collection_details
 from irkit.config.experiment import Experiment
+from irkit.config.report import ReportOptions
+from irkit.core.queries import Queries
+from irkit.core.rankings import Rankings
+from irkit.core.text import well_formed
+from irkit.data.collection import Qrels
 from irkit.data.spec import LocalSpec
+from irkit.evaluate import funnel
 from irkit.pipeline.graph import fuse
 from irkit.pipeline.registry import make_stage
+from irkit.report import budget
 from irkit.report.details import DETAILS, Details, DetailsFile, QueryDetails, load_details
 from irkit.report.results import load_results
 from irkit.store import Store
@@ -88,14 +97,15 @@ def test_the_funnels(workspace: Workspace) -> None:
         ("toy-rerank", "toy-rerank", [0], 4, 3, 0),
         ("cutoff", "cutoff (k=1)", [1], 1, 1, 3),
     ]
-    assert (line.total, line.missed, line.left_out) == (8, 4, [])
+    assert (line.total, line.missed, line.left_out) == (8, 3, [])
+    assert line.outside == 1  # "gone"
     # what feedback looks at is no step; after it q3 asks for "a e"
     assert [(step.label, step.inputs, step.relevant, step.top, step.lost) for step in fused.steps] == [
         ("toy (k=1)", [], 1, 1, 0),  # d6
         ("toy (k=4)", [], 5, 3, 0),  # d1 and d3 of q1 at 2 and 4, d6 and d1 of q2 at 1 and 3, d3 of q3 at 2
         ("fuse (k=2)", [0, 1], 3, 3, 2),  # d2 d1, d6 d3, d5 d3
     ]
-    assert (fused.total, fused.missed) == (8, 3)
+    assert (fused.total, fused.outside, fused.missed) == (8, 1, 2)
 
 
 def test_the_queries_and_their_documents(workspace: Workspace) -> None:
@@ -114,6 +124,7 @@ def test_the_queries_and_their_documents(workspace: Workspace) -> None:
         ("d6", [1, 1, 1]),
         ("gone", [None, None, None]),
     ]
+    assert [each.outside for each in queries["q1"].relevant + queries["q2"].relevant] == [False] * 5 + [True]
     hits = {
         pipeline: ([names[doc] for doc in hits.docs], hits.gains)
         for pipeline, hits in queries["q1"].hits.items()
@@ -232,6 +243,114 @@ def test_rankings_that_the_store_lost_are_not_computed_again(workspace: Workspac
     assert line.left_out == ["toy-rerank"] and fused == first.funnels[1]
 
 
+def test_a_stage_after_a_first_one_that_is_lost_is_no_first_stage(workspace: Workspace) -> None:
+    kept(experiment(), workspace)
+    store = Store(workspace.root / "indexes")
+    for artifact in list(store.artifacts()):
+        if artifact.kind == "details" or artifact.recipe.get("stage") == "toy":
+            store.remove(artifact.path)
+    line, fused = kept(experiment(), workspace).funnels
+    assert [(step.stage, step.inputs, step.relevant, step.lost, step.unknown) for step in line.steps] == [
+        ("toy-rerank", [], 4, 0, True),
+        ("cutoff", [0], 1, 3, False),
+    ]
+    assert (line.missed, line.missed_told) == (3, "not found, or lost up to toy-rerank")
+    assert [(step.stage, step.unknown) for step in fused.steps] == [("fuse", True)]
+    assert fused.missed == 4  # two of them the fusion lost
+
+
+def test_long_texts_are_cut_before_they_are_looked_at(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = workspace.root / "data"
+    long = {"_id": "d1", "title": "", "text": "a " + "\ud83d\ude00" * 5000}
+    (folder / "corpus.jsonl").write_text(json.dumps(long) + "\n")
+    queries = [{"_id": "q1", "text": "a " + "b" * 100_000}, {"_id": "q2", "text": "a" + " " * 1999}]
+    (folder / "queries.jsonl").write_text("\n".join(map(json.dumps, queries)) + "\n")
+    (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\nq1\td1\t1\nq2\td1\t1\n")
+    looked: list[int] = []
+    monkeypatch.setattr(
+        api_details, "well_formed", lambda text: looked.append(len(text)) or well_formed(text)
+    )
+    found, shown = details(experiment(characters=4), workspace)
+    assert found.documents[0].text == "a \U0001f600\U0001f600" and found.documents[0].more
+    assert (len(shown["q1"].text or ""), shown["q1"].more) == (2000, True)
+    assert (len(shown["q2"].text or ""), shown["q2"].more) == (2000, False)
+    assert max(looked) <= 2 * 2000 + 2
+    _, shown = details(experiment(characters=3000), workspace)
+    assert len(shown["q1"].text or "") == 3000
+
+
+@pytest.mark.parametrize("surrogates", [True, False])
+@pytest.mark.parametrize("length", range(12))
+def test_the_beginning_is_that_of_the_whole(length: int, surrogates: bool) -> None:
+    text = "x" + "\ud83d\ude00" * length if surrogates else "ab" * length
+    whole = well_formed(text)
+    for characters in range(8):
+        assert beginning(text, characters) == (whole[:characters], len(whole) > characters)
+
+
+def test_excluded_documents_are_no_hits_and_some_hits_have_no_scores() -> None:
+    class Letters:
+        def __len__(self) -> int:
+            return 4
+
+        def docno(self, code: int) -> str:
+            return "abcd"[code]
+
+        def text(self, code: int) -> str:
+            return ""
+
+    codes = [np.array([3], np.int32), np.array([], np.int32)]
+    qrels = Qrels(np.array([0, 1, 2]), np.array([0, 1], np.int32), np.array([1, 1], np.int32))
+    ranked = Rankings.from_lists([np.array([3, 2, 0], np.int32)] * 2, [np.array([3, 2, 1], np.float32)] * 2)
+    source = Source("c", Queries(("p", "q"), ("", ""), exclude=tuple(codes)), qrels, 1, Letters(), {})
+    track = Track([("run file", "run file")], [()], lambda: [ranked])
+    for has_scores, scores in ((True, [2.0, 1.0]), (False, [])):
+        asked = dataclasses.replace(source, has_scores=has_scores)
+        (of_p, of_q) = collection_details(asked, {"one": track}, [0, 1], 10, ReportOptions()).details.queries
+        assert [of_p.hits["one"].scores, len(of_p.hits["one"].docs), len(of_q.hits["one"].docs)] == [
+            scores,
+            2,
+            3,
+        ]
+
+
+def _stored(workspace: Workspace) -> set[str]:
+    return {each.key for each in Store(workspace.root / "indexes").artifacts() if each.kind == "details"}
+
+
+def test_what_they_are_made_from_names_them_and_the_store_keeps_the_last(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[set[str]] = []
+
+    def another(asked: Experiment) -> bool:
+        run(asked, workspace)
+        seen.append(_stored(workspace))
+        return seen[-1] not in seen[:-1]
+
+    assert another(experiment())
+    assert not another(experiment())
+    assert another(experiment(queries=1))  # other rows
+    assert another(experiment(hits=1))
+    assert another(dataclasses.replace(experiment(), metrics=("recall@1",)))  # another k
+    code = stored_details.code_of
+    with monkeypatch.context() as patch:
+        patch.setattr(stored_details, "code_of", lambda modules: f"{code(modules)} and more")
+        assert another(experiment())
+    assert {len(keys) for keys in seen} == {1}
+    judged = workspace.root / "data" / "qrels" / "test.tsv"
+    judged.write_text(judged.read_text().replace("q4\td2\t1", "q4\td2\t2"))
+    assert another(experiment())  # another collection
+    assert len(seen[-1]) == 2
+
+
+def test_the_code_is_known_by_its_text() -> None:
+    assert {api_details, budget, funnel} <= set(stored_details.MADE_BY)
+    assert stored_details.code_of([budget]) != stored_details.code_of([funnel])
+
+
 def test_run_files_are_pipelines_of_one_step(workspace: Workspace) -> None:
     _, folder = run(experiment(), workspace)
     root = workspace.root
@@ -245,6 +364,7 @@ def test_run_files_are_pipelines_of_one_step(workspace: Workspace) -> None:
         (funnel.pipeline, funnel.total, funnel.missed, [(s.stage, s.relevant, s.top) for s in funnel.steps])
         for funnel in found.funnels
     ] == [("fused", 8, 5, [("run file", 3, 3)]), ("line", 8, 7, [("run file", 1, 1)])]
+    assert {funnel.outside for funnel in found.funnels} == {0}  # nobody knows what the collection has
     (of_collection,) = found.details
     assert {query.qid: query.text for query in of_collection.queries} == {
         "q1": "a b", "q2": "c d", "q3": "e", "q4": "zzz",
@@ -266,35 +386,3 @@ def test_a_run_writes_the_details_before_its_results(
     with pytest.raises(Exception, match=re.escape("results.json")):
         run(experiment(), workspace)
     assert (folder / DETAILS).is_file()
-
-
-# -- which queries --------------------------------------------------------------------------------------------------------------
-
-
-def _values(**rows: list[float]) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    return {name: np.array(row) for name, row in rows.items()}
-
-
-def test_pipelines_and_the_worst_name_queries_in_turn() -> None:
-    values = _values(
-        base=[0.5, 0.5, 0.5, 0.5, 0.5, 0.1],
-        one=[0.0, 0.9, 0.4, 0.5, 0.5, 0.1],
-        two=[0.5, 0.5, 0.5, 0.7, 0.5, 0.1],
-    )
-    judged = [10, 11, 12, 13, 14, 15]
-    # one: lost 10, won 11, lost 12; two: won 13; worst: 15, 10, 12, 14, 13, 11
-    assert telling_rows(judged, values, "base", (), 9) == [10, 13, 15, 11, 12, 14]
-    assert telling_rows(judged, values, "base", (), 2) == [10, 13]
-    assert telling_rows(judged, values, "base", (14, 99, 14), 3) == [14, 99, 10]
-    assert telling_rows(judged, values, "base", (14, 99), 1) == [14, 99]
-
-
-def test_without_a_baseline_it_is_where_pipelines_differ() -> None:
-    values = _values(one=[0.5, 0.5, 0.5, 0.0], two=[0.5, 0.6, 0.9, 0.0])
-    assert telling_rows(range(4), values, None, (), 3) == [2, 3, 1]
-    assert telling_rows(range(4), values, "gone", (), 3) == [2, 3, 1]
-
-
-def test_of_one_pipeline_it_is_the_worst_and_of_equal_ones_the_first() -> None:
-    assert telling_rows(range(4), _values(one=[0.5, 0.0, 0.5, 0.0]), "one", (), 3) == [1, 3, 0]
-    assert telling_rows(range(3), _values(one=[0.0, 0.0, 0.0]), None, (), 2) == [0, 1]

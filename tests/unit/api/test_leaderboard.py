@@ -6,15 +6,19 @@ import csv
 import json
 import re
 from pathlib import Path
+from threading import Thread
+from typing import Any
 
 import pytest
 import toys
 
+from irkit.api import leaderboard as module
 from irkit.api.compare import compare
 from irkit.api.leaderboard import make_leaderboard
 from irkit.api.run import run
 from irkit.api.workspace import Workspace
 from irkit.core.errors import ConfigError, ReportError
+from irkit.report.leaderboard_history import History, load_history
 from irkit.report.results import RESULTS, read_results
 
 YAML = """\
@@ -42,7 +46,7 @@ def experiment(name: str, k: int = 5, policy: str = "") -> Path:
 
 
 def files(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir()) if path.name[0] != "."}
 
 
 def test_an_experiment_and_its_own_run_files_are_judged_alike(here: Path) -> None:
@@ -110,6 +114,50 @@ def test_a_later_call_says_what_changed_and_keeps_the_past(here: Path) -> None:
     assert "0.2500 (" in html and "<polyline" in html
     assert "to 0.2500 (" in (made.folder / "leaderboard.md").read_text(encoding="utf-8")
     assert len(json.loads((made.folder / "leaderboard.json").read_text())["snapshots"]) == 2
+
+
+def test_choices_in_turn_add_nothing_and_tell_of_nothing(here: Path) -> None:
+    folder = experiment("first")
+    choices: list[dict[str, Any]] = [{}, {"collections": ["test"]}, {"controls": True}]
+    assert [make_leaderboard([folder], **each).changes for each in choices] == [None] * 3
+    history = Path("eval/leaderboard/leaderboard.json").read_bytes()
+    for each in choices * 2:
+        made = make_leaderboard([folder], **each)
+        assert made.changes is not None and not made.changes
+    assert Path("eval/leaderboard/leaderboard.json").read_bytes() == history
+
+
+def test_two_at_once_lose_no_snapshot(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second comes while the first has read the history and not written it yet."""
+    folder, done = experiment("first"), list[str]()
+    write, second = (
+        module.history_text,
+        Thread(target=lambda: (make_leaderboard([folder], metric="rr@5"), done.append("x"))),
+    )
+    data = json.loads((folder / RESULTS).read_text())
+    data["scores"] += [{**score, "metric": "mrr@5"} for score in data["scores"]]
+    (folder / RESULTS).write_text(json.dumps(data))
+
+    def slow(history: History) -> str:
+        if not second.ident:
+            second.start()
+            second.join(0.5)
+            assert not done, "it waits"
+        return write(history)
+
+    monkeypatch.setattr(module, "history_text", slow)
+    make_leaderboard([folder])
+    second.join(20)
+    assert done
+    found = load_history(Path("eval/leaderboard")).snapshots
+    assert [each.metric for each in found] == ["ndcg@10", "mrr@5"]
+
+
+def test_a_folder_that_cannot_be_made(here: Path) -> None:
+    Path("file").write_text("x")
+    with pytest.raises(ReportError, match=r"cannot be (written|read)") as caught:
+        make_leaderboard([experiment("first")], output="file/board")
+    assert caught.value.problems[0].hint
 
 
 def test_hostile_names_are_harmless(here: Path) -> None:

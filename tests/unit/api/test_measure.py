@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,15 +16,24 @@ import toys
 from irkit.api import Workspace, run
 from irkit.api.measure import measure
 from irkit.config.experiment import Experiment
-from irkit.core.errors import ConfigError, DataError, ModelError
+from irkit.core.errors import ConfigError, DataError, ModelError, ReportError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.spec import LocalSpec
-from irkit.pipeline.context import Context, Runtime
+from irkit.pipeline.context import Context, Runtime, Silent
 from irkit.pipeline.registry import make_stage
-from irkit.report.efficiency import EFFICIENCY, current, load_efficiency
+from irkit.report.efficiency import EFFICIENCY, Efficiency, current, load_efficiency
+from irkit.report.efficiency_tables import legend
+
+api = sys.modules["irkit.api.measure"]
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
+
+
+@pytest.fixture(autouse=True)
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing of the toys is compiled: no seconds to warm up."""
+    monkeypatch.setattr("irkit.exec.timing.LEAST", 1)
 
 
 @pytest.fixture
@@ -56,7 +67,8 @@ def test_stages_run_and_their_results_stay_out_of_the_store(workspace: Workspace
     found, folder = measure(experiment(), workspace, only=["red"], queries=3, warmup=2, isolated=False)
     assert folder == workspace.runs / "mine"
     assert load_efficiency(folder) == found
-    assert {path.name for path in folder.iterdir()} == {EFFICIENCY, "efficiency.md", "efficiency.csv"}
+    written = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    assert written == {EFFICIENCY, "efficiency.md", "efficiency.csv"}
     assert kinds(workspace)["toy-index"] == 1 and not kinds(workspace)["rankings"]
     assert [(each.collection, each.pipeline) for each in found.pipelines] == [("red", "one"), ("red", "two")]
     assert [(each.pipeline, each.position, each.stage) for each in found.stages] == [
@@ -73,6 +85,8 @@ def test_stages_run_and_their_results_stay_out_of_the_store(workspace: Workspace
     assert (found.threads, found.queries, found.warmup, found.isolated) == (2, 3, 2, False)
     taken = found.pipelines[1].latency
     assert 0 < taken.p50 <= taken.p95 <= taken.p99
+    assert taken.warmed >= 100 and found.pipelines[0].latency.warmed >= 100, "until times stand still"
+    assert not any(each.excludes for each in [*found.stages, *found.pipelines])
     assert found.pipelines[0].flops is None or found.pipelines[0].flops > 0
 
 
@@ -80,7 +94,7 @@ def test_what_is_stored_is_measured_all_the_same(workspace: Workspace) -> None:
     results, folder = run(experiment(), workspace)
     before, report = toys.queries_run("toy-rerank"), (folder / "report.html").stat().st_mtime_ns
     stored = kinds(workspace)
-    measure(experiment(), workspace, only=["red"], pipelines=["two"], queries=2, isolated=False)
+    first, _ = measure(experiment(), workspace, only=["red"], pipelines=["two"], queries=2, isolated=False)
     assert toys.queries_run("toy-rerank") > before
     assert kinds(workspace) == stored
     assert (folder / "report.html").stat().st_mtime_ns > report, "the report is made anew"
@@ -88,6 +102,18 @@ def test_what_is_stored_is_measured_all_the_same(workspace: Workspace) -> None:
     assert [(e.collection, e.pipeline) for e in second.pipelines] == [("red", "two"), ("blue", "one")]
     assert current(second, results).outdated == []
     assert len(current(second, results).efficiency.pipelines) == 2
+    old, new = second.pipelines
+    assert first.created == old.created <= new.created == second.created
+    assert old.command == new.command == second.command
+    third, _ = measure(
+        experiment(),
+        replace(workspace, runtime=Runtime(None, 2)),
+        only=["blue"],
+        pipelines=["two"],
+        queries=2,
+        isolated=False,
+    )
+    assert [each.pipeline for each in third.pipelines] == ["two"], "another device was asked for"
     changed, _ = run(experiment(pipelines={"two": make_stage("toy", k=3)}), workspace)
     assert current(second, changed).outdated == [("red", "two")]
 
@@ -108,10 +134,95 @@ def test_mistakes_are_told_before_anything_is_built(workspace: Workspace) -> Non
     (workspace.root / "red" / "queries.jsonl").write_text("")
     fails(DataError, "red", only=["red"])
     folder = workspace.runs / "mine"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / EFFICIENCY).write_text("{")
     fails(Exception, "damaged", only=["blue"])
     assert not toys.calls("shard")
+
+
+def test_what_was_measured_before_a_failure_is_kept(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, folder = api.measure_pipeline, workspace.runs / "mine"
+
+    def broken_off(task: Any, *rest: Any) -> Any:
+        if task.pipeline == "two":
+            raise KeyboardInterrupt
+        return real(task, *rest)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(api, "measure_pipeline", broken_off)
+        with pytest.raises(KeyboardInterrupt):
+            measure(experiment(), workspace, only=["red"], queries=2, warmup=0, isolated=False)
+    kept = load_efficiency(folder)
+    assert kept is not None and [each.pipeline for each in kept.pipelines] == ["one"]
+    assert "| one |" in (folder / "efficiency.md").read_text()
+
+
+def test_two_sessions_at_a_time_add_up(workspace: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = api.measure_pipeline
+    options: dict[str, Any] = {"queries": 2, "warmup": 0, "isolated": False}
+
+    def meanwhile(*given: Any) -> Any:
+        monkeypatch.setattr(api, "measure_pipeline", real)
+        measure(experiment(), workspace, only=["blue"], pipelines=["one"], **options)
+        return real(*given)
+
+    monkeypatch.setattr(api, "measure_pipeline", meanwhile)
+    found, folder = measure(experiment(), workspace, only=["red"], **options)
+    measured = [(each.collection, each.pipeline) for each in found.pipelines]
+    assert measured == [("blue", "one"), ("red", "one"), ("red", "two")]
+    assert load_efficiency(folder) == found
+    assert len(list(folder.glob("*.json"))) == 1
+
+
+def test_measurements_of_other_settings_are_kept_aside(workspace: Workspace) -> None:
+    said: list[str] = []
+
+    class Telling(Silent):
+        def say(self, text: str) -> None:
+            said.append(text)
+
+    workspace = replace(workspace, progress=Telling())
+    asked: dict[str, Any] = {"only": ["red"], "pipelines": ["one"], "warmup": 0, "isolated": False}
+    first, folder = measure(experiment(), workspace, queries=2, **asked)
+    assert not said
+    second, _ = measure(experiment(), workspace, queries=3, **asked)
+    (aside,) = folder.glob("efficiency-*.json")
+    assert aside.name == f"efficiency-{first.created[:19].replace(':', '-')}.json"
+    assert Efficiency.model_validate_json(aside.read_text()) == first
+    assert load_efficiency(folder) == second
+    assert len(said) == 1 and aside.name in said[0] and "(--queries 2)" in said[0]
+    # One of the same second takes no other's place
+    (folder / EFFICIENCY).write_text(second.model_copy(update={"created": first.created}).model_dump_json())
+    measure(experiment(), workspace, queries=4, **asked)
+    assert len(list(folder.glob("efficiency-*.json"))) == 2
+    assert Efficiency.model_validate_json(aside.read_text()) == first
+
+
+def test_the_folder_is_tried_before_anything_is_built(workspace: Workspace) -> None:
+    output = workspace.root / "file" / "out"
+    output.parent.write_text("no folder")
+    with pytest.raises(ReportError, match="the folder cannot be written"):
+        measure(experiment(), workspace, output=output, isolated=False)
+    assert not toys.calls("shard")
+
+
+@pytest.mark.parametrize(("waiting", "busy"), [(None, False), (0.99, False), (1.0, True)])
+def test_the_machine_is_looked_at_once_before_anything_runs(
+    workspace: Workspace, monkeypatch: pytest.MonkeyPatch, waiting: float | None, busy: bool
+) -> None:
+    looked = []
+
+    def load() -> float | None:
+        looked.append(toys.calls("shard"))
+        return waiting
+
+    monkeypatch.setattr(api, "load", load)
+    found, _ = measure(experiment(), workspace, only=["red"], queries=1, warmup=0, isolated=False)
+    assert len(looked) == 1 and not looked[0]
+    assert [(each.load, each.busy) for each in found.pipelines] == [(waiting, busy)] * 2
+    assert ("The machine was busy" in legend(found)) is busy
 
 
 def test_order_controls_are_left_out_unless_named(workspace: Workspace) -> None:
@@ -167,6 +278,7 @@ def test_nothing_is_paid_for(workspace: Workspace, monkeypatch: pytest.MonkeyPat
     mean = sum(map(len, toys.QUERIES.values())) / len(toys.QUERIES)
     assert found.stages[0].tokens == {"prompt": mean, "completion": 2} == found.pipelines[0].tokens
     assert any("texts come from the store" in note for note in found.stages[0].notes)
+    assert found.stages[0].excludes == found.pipelines[0].excludes == ["writing of texts by a language model"]
     assert workspace.store.ledger("texts").size == size
 
 
@@ -181,6 +293,7 @@ def test_each_pipeline_in_a_process_of_its_own(workspace: Workspace, tiny_encode
     assert stage.flops and stage.flops > 0 and pipeline.flops == stage.flops
     assert stage.memory and stage.memory > 50_000_000, "torch is loaded there, whatever was loaded here"
     assert any("faiss" in note for note in stage.notes)
+    assert stage.flops_at_least and pipeline.flops_at_least, "faiss's work is not counted"
     assert (stage.differing, [built.kind for built in stage.builds]) == (0, ["vectors"])
     assert pipeline.bytes == sum(built.bytes for built in stage.builds)
 

@@ -72,6 +72,12 @@ def test_options_that_mean_nothing(
     assert not Path("eval").exists()
 
 
+def test_a_wrong_metric_and_a_wrong_baseline_are_told_at_once(irkit: Irkit, runs: tuple[str, str]) -> None:
+    ended = irkit("compare", *runs, "--qrels", "qrels.txt", "-m", "ndgc@10,mrr", "-b", "our")
+    assert ended.code == 2
+    assert "did you mean 'ndcg@10'?" in ended.err and "did you mean 'ours'?" in ended.err
+
+
 def test_a_bad_line_is_named(irkit: Irkit, runs: tuple[str, str]) -> None:
     Path("ours.trec").write_text("q1 Q0 a 1 2 t\nq1 Q0 b 2 nan t\n")
     ended = irkit("compare", *runs, "--qrels", "qrels.txt")

@@ -37,6 +37,18 @@ def test_two_folders_and_what_changed(irkit: Irkit, compared: None) -> None:
     assert "  New rows:\n    poor\n" in second.out
 
 
+def test_collections_that_no_pipeline_shares_are_told(irkit: Irkit, compared: None) -> None:
+    Path("other/qrels").mkdir(parents=True)
+    Path("other/qrels/test.tsv").write_text(Path("data/qrels/test.tsv").read_text())
+    for run, data in (("good", "data"), ("poor", "other")):
+        irkit(
+            "compare", f"{run}.trec", "--qrels", f"{data}/qrels/test.tsv", *METRIC, "-o", f"eval/runs/{run}"
+        )
+    told = " ".join(irkit("leaderboard", "eval/runs").out.split())
+    assert "-c data/test ranks 1 pipeline; -c other/test ranks 1." in told
+    assert "has a rank" not in irkit("leaderboard", "eval/runs", "-c", "data/test").out
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

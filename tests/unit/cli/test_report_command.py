@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -49,3 +50,24 @@ def test_what_is_no_run_is_an_error(irkit: Callable[..., Any], folder: Path, tmp
     ended = irkit("report", folder)
     assert ended.code == 2
     assert "another run" in ended.err
+
+
+def test_a_folder_of_runs(
+    irkit: Callable[..., Any], folder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    runs = tmp_path_factory.mktemp("runs")
+    for name in ("one", "two"):
+        shutil.copytree(folder, runs / name)
+    (runs / "notes").mkdir()
+    ended = irkit("report", runs, runs / "two")
+    assert (ended.code, ended.out.count("report: ")) == (0, 2)
+    assert (runs / "one" / "report.html").exists() and (runs / "two" / "report.html").exists()
+
+
+@pytest.mark.parametrize("command", ["report", "leaderboard"])
+def test_a_file_in_place_of_a_folder_is_called_one(irkit: Callable[..., Any], command: str) -> None:
+    Path("own.yaml").write_text("name: own\n", encoding="utf-8")
+    ended = irkit(command, "own.yaml")
+    assert ended.code == 2
+    assert "own.yaml" in ended.err and "is a file, not the folder of a run" in ended.err
+    assert "eval/runs/own" in ended.err and "permissions" not in ended.err

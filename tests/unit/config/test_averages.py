@@ -8,7 +8,7 @@ import pytest
 
 from irkit.config.experiment import Experiment, read_experiment
 from irkit.config.yaml import parse_yaml
-from irkit.core.errors import ConfigError
+from irkit.core.errors import ConfigError, DataError
 
 pytestmark = pytest.mark.usefixtures("toy_stages")
 
@@ -97,3 +97,17 @@ def test_a_workspace_has_published_scores_of_its_own(tmp_path: Path) -> None:
     (folder / "bad.json").write_text('{"name": "bad"}')
     ((where, message, hint),) = problems("reference: {one: ours}\n", tmp_path)
     assert where == "mine.yaml:5" and "bad.json: title" in message and "published scores has" in hint
+
+
+def test_what_names_a_collection_with_a_problem_has_none_itself() -> None:
+    def missing(_: object) -> None:
+        raise DataError.of("no judgements for the split 'tset'", hint="did you mean 'test'?")
+
+    text = HEAD.replace("[beir/scifact/test, ", "[{path: my, split: tset}, ").replace("beir/nq, ", "")
+    text = text.replace("beir/cqadupstack/tex, beir/cqadupstack/gis", "{path: own, splt: dev}")
+    text += "averages: {a: [my/test, own/test], b: [xyz]}\nexpected: {my/test: {one: {ndcg@10: 0.5}}}\n"
+    with pytest.raises(ConfigError) as caught:
+        read_experiment(parse_yaml(text, "mine.yaml"), missing)
+    said = [problem.message for problem in caught.value.problems]
+    assert len(said) == 3
+    assert "the split 'tset'" in said[0] and "unknown option 'splt'" in said[1] and "'xyz'" in said[2]

@@ -57,12 +57,12 @@ MAPPING = """\
         (
             "prune: stopwords",
             "tokens.prune: Input should be 'stop-words' or 'attention', not 'stopwords'",
-            "leave it out for the default, null",
+            "did you mean 'stop-words'?",
         ),
         (
-            "codec: residual-3",
+            "codec: zip",
             "tokens.codec: Input should be 'float16', 'int8', 'residual-1', 'residual-2' or 'residual-4', "
-            "not 'residual-3'",
+            "not 'zip'",
             "leave it out for the default, float16",
         ),
         (
@@ -155,7 +155,7 @@ def test_the_mappings_of_dense() -> None:
 
 
 def test_a_mapping_whose_stage_has_defaults_of_its_own() -> None:
-    ((_, _, hint),) = told("    - colberter: {tokens: {prune: stopwords}}\n")
+    ((_, _, hint),) = told("    - colberter: {tokens: {prune: nothing}}\n")
     assert hint == "leave it out for the default, stop-words"
 
 

@@ -62,6 +62,11 @@ def test_what_is_refused(written: str, said: str) -> None:
     assert all((problem.where or "").startswith("x.yaml:") for problem in caught.value.problems)
 
 
+def test_a_mistyped_word_of_a_choice_is_asked_back() -> None:
+    with pytest.raises(ConfigError, match=r"not 'tukay'\n +did you mean 'tukey'\?"):
+        _read("statistics: {test: tukay}\n")
+
+
 def test_editors_know_it() -> None:
     key = experiment_schema(own=True)["properties"]["statistics"]
     assert "randomised-tukey" in key["properties"]["test"]["enum"]

@@ -62,7 +62,10 @@ def test_spellings(spelling: str, canonical: str) -> None:
 @pytest.mark.parametrize(
     ("text", "message", "hint"),
     [
-        ("ndgc@10", "unknown metric 'ndgc@10'", "did you mean 'ndcg'?"),
+        ("ndgc@10", "unknown metric 'ndgc@10'", "did you mean 'ndcg@10'?"),
+        ("recal@100-l2", "unknown metric", "did you mean 'recall@100-l2'?"),
+        ("bprefs@10", "unknown metric", "did you mean 'bpref'?"),
+        ("ndgc", "unknown metric", "did you mean 'ndcg'?"),
         ("xyzzy@10", "unknown metric", "choose one of: ndcg, "),
         ("", "unknown metric ''", "name@cutoff"),
         ("ndcg@ten", "unknown metric", "name@cutoff"),

@@ -129,8 +129,8 @@ def test_repeated_judgements_cannot_be_corrected_by_the_user_and_are_counted(add
     assert collection.warnings["repeated judgement (the last one counts)"] == (1, "toy qrels:2 'q1' 'a'")
 
 
-def test_self_matches_of_arguana_and_quora_are_excluded(add: Any, store: Store) -> None:
-    name = "beir/arguana/mine"
+@pytest.mark.parametrize("name", ["beir/arguana/mine", "beir/fiqa/mine", "nano-beir/quora/mine"])
+def test_self_matches_are_excluded(add: Any, store: Store, name: str) -> None:
     add(name, DOCS, Queries(GenericQuery("a", "x"), GenericQuery("q", "y")), Qrels(("a", "b", 1)))
     collection = load(name, store)
     assert collection.policy.drop_self and [codes.tolist() for codes in collection.queries.exclude] == [
@@ -145,9 +145,12 @@ def test_self_matches_of_arguana_and_quora_are_excluded(add: Any, store: Store) 
         ("beir/arguana", True, None),
         ("beir/quora/test", True, None),
         ("nano-beir/quora", True, None),
-        ("beir/quora-like", False, None),
-        ("beir/scifact/test", False, None),
-        ("beir/cqadupstack/android", False, "beir/cqadupstack"),
+        ("nano-beir/quora-like", False, None),
+        ("nano-beir/fiqa", False, None),
+        ("beir/fiqa/test", True, None),
+        ("beir/scifact/test", True, None),
+        ("beir-like/scifact", False, None),
+        ("beir/cqadupstack/android", True, "beir/cqadupstack"),
     ],
 )
 def test_policies(name: str, drop_self: bool, macro: str | None) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -53,7 +54,47 @@ LICENSED = ["beir/robust04", "beir/signal1m", "beir/trec-news", "beir/bioasq"]
 )
 def test_verdicts(value: float, decimals: int, tolerance: float, verdict: str) -> None:
     each = Published.model_validate({**GOOD, "decimals": decimals})
-    assert each.verdict(value, 0.6789, tolerance) == verdict
+    assert each.compare(value, 0.6789, "x", tolerance).status == verdict
+
+
+def test_a_documented_tolerance_is_of_one_collection_and_says_why() -> None:
+    scores = {name: {"ndcg@10": 0.5} for name in "xy"}
+    each = Published.model_validate(
+        {**GOOD, "scores": scores, "tolerance": {"x": {"tolerance": 0.002, "reason": "ties"}}}
+    )
+    assert each.compare(0.5004, 0.5, "x") == ("match", None)
+    assert each.compare(0.502, 0.5, "x") == ("match", "but for ties")
+    assert each.compare(0.5021, 0.5, "x") == ("near", None)
+    assert each.compare(0.502, 0.5, "y") == ("near", None)
+    assert each.compare(0.502, 0.5) == ("near", None), "an average has none"
+    assert each.compare(0.502, 0.5, "y", 0.002) == ("match", "within the experiment's tolerance of 0.002")
+    everywhere = Published.model_validate({**GOOD, "tolerance": 0.002})
+    assert everywhere.compare(0.502, 0.5, "x") == ("match", "within the documented tolerance of 0.002")
+    assert everywhere.compare(0.502, 0.5) == ("near", None)
+
+
+def test_shipped_tolerances_are_where_ties_were_shown_to_decide() -> None:
+    found = {
+        (name, place): allowed.tolerance
+        for name, each in published().items()
+        for place, allowed in (each.tolerance.items() if isinstance(each.tolerance, Mapping) else ())
+    }
+    assert found == {
+        ("anserini-bm25-flat", "beir/nfcorpus/test"): 0.0015,
+        ("anserini-bm25-multifield", "beir/nfcorpus/test"): 0.0015,
+        ("anserini-bm25-wordpiece", "beir/nfcorpus/test"): 0.0015,
+        ("limit-bm25", "irkit/limit-small"): 0.002,
+    }
+    assert not any(each.tolerance for each in published().values() if isinstance(each.tolerance, float))
+
+
+def test_collected_averages_say_that_they_are_not_printed_where_they_point() -> None:
+    collected = [each for name, each in published().items() if name.startswith("beir-average-")]
+    assert len(collected) == 6
+    for each in collected:
+        assert "as collected by irkit's authors" in each.source.citation and "print" in each.source.citation
+        (value,) = each.averages["public 13"].values()
+        assert each.decimals == 3 and round(value, 3) == value
 
 
 def test_the_averages_of_the_files_are_those_that_anserini_publishes() -> None:
@@ -142,6 +183,10 @@ def test_every_file_says_where_it_is_from() -> None:
         ({"scores": {"x": {"beauty": 0.5}}}, "unknown metric 'beauty'"),
         ({"source": {"url": "u"}}, "source.citation"),
         ({"colour": "red"}, "colour"),
+        ({"tolerance": 0.02}, "tolerance.number: Input should be less than 0.01"),
+        ({"tolerance": {"x": 0.001}}, "tolerance.by collection.x"),
+        ({"tolerance": {"x": {"tolerance": 0.001}}}, "tolerance.by collection.x.reason: Field required"),
+        ({"tolerance": {"y": {"tolerance": 0.001, "reason": "ties"}}}, "there are no scores of 'y'"),
     ],
 )
 def test_faults_name_the_file(tmp_path: Path, change: dict[str, Any], message: str) -> None:

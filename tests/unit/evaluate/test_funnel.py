@@ -92,6 +92,7 @@ def test_it_counts_as_a_dictionary_does(
 
     assert list(zip(relevant.query.tolist(), relevant.doc.tolist(), strict=True)) == pairs
     assert relevant.gain.tolist() == [judged[query][doc] for query, doc in pairs]
+    assert relevant.outside(_N).tolist() == [doc == _N for _, doc in pairs]  # documents are numbered from 0
     assert relevant.queries == len({query for query, _ in pairs})
     assert ranks.dtype == np.int32
     assert ranks.tolist() == [[place.get(pair, 0) for place in places] for pair in pairs]
@@ -197,3 +198,10 @@ def test_a_step_that_is_not_known_gives_its_place_to_its_inputs() -> None:
     assert [node.stage.name for node in way.left_out] == ["cutoff", "fuse"]
     assert _names(known_without("toy")) == [("cutoff", ()), ("fuse", (0,)), ("toy-rerank", (1,))]
     assert _names(known_without("toy", "fuse", "cutoff", "toy-rerank")) == [("toy-rerank", ())]
+    # The cut branch and the other one lack their beginnings: nobody knows what was found there.
+    assert [known_without(*lost).unknown for lost in (("cutoff",), ("toy",), ("toy", "fuse", "cutoff"))] == [
+        (),
+        (0, 1),  # the cut, and the fusion for its other branch
+        (0,),
+    ]
+    assert known_without("toy", "fuse").unknown == (0, 1)

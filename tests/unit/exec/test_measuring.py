@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,8 +19,10 @@ from hypothesis import strategies as st
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
-from irkit.exec.measuring import REPEATS, Measurement, Meter, differing, sample_of
+from irkit.exec import timing
+from irkit.exec.measuring import REPEATS, Measurement, differing
 from irkit.exec.resources import Memory, Peaks
+from irkit.exec.timing import PASS, Meter, Timing, Warming, sample_of
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
@@ -25,6 +30,8 @@ from irkit.pipeline.stage import Retriever, Stage
 from irkit.store import Store
 
 MS = 1_000_000
+WARM = 2 * PASS
+"""Runs of work whose times stand still at once: two passes, for one alone is compared with nothing."""
 
 
 class Clock:
@@ -32,6 +39,7 @@ class Clock:
 
     now = 0
     events: ClassVar[list[str]] = []
+    counted: ClassVar[list[str] | None] = None
 
     def read(self) -> int:
         Clock.events.append("clock")
@@ -56,7 +64,9 @@ class Timed(Retriever):
 
     def search(self, queries: Queries, depth: int, state: dict[str, Any]) -> Rankings:
         Clock.events.append(f"run {len(queries)}")
-        assert not gc.isenabled()
+        assert Clock.counted is not None or not gc.isenabled()
+        if Clock.counted is not None:
+            Clock.counted += queries.text
         Clock.now += 100 * MS * state.pop("fresh", False)
         Clock.now += sum(map(len, queries.text)) * MS
         state["counts"]["tokens/prompt"] += 7 * len(queries)
@@ -68,6 +78,7 @@ class Timed(Retriever):
 @pytest.fixture(autouse=True)
 def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
     Clock.now, Clock.events = 0, []
+    monkeypatch.setattr(timing, "LEAST", WARM)
     monkeypatch.setattr(Measurement, "_flops", lambda *_: None)  # it runs queries too, where torch is loaded
     yield Clock()
 
@@ -93,11 +104,15 @@ def test_times_are_of_the_sample_alone(measure: Callable[..., Any]) -> None:
     assert found.cold_seconds == pytest.approx(0.05)
     assert found.first_ms == 100 + sample.warm[0] + 1, "the first query pays for the first"
     assert found.each == [1, 3, 6, 8] == whole.each
+    assert found.warming == whole.warming == Warming(WARM, steady=True)
     assert found.throughput == pytest.approx(4 / 0.018), "all in one go, the first time not counted"
     assert found.counts == {"tokens/prompt": 28, "documents": 4}, "of the timed queries, once"
     assert (found.notes, found.differing, found.flops) == ({"kind": "timed"}, 0, None)
     runs = [event for event in Clock.events if event.startswith("run")]
-    assert runs == ["run 1"] * 6 + ["run 4"] * (1 + REPEATS)
+    steady = ["run 1"] * (WARM + 4) + ["run 4"] * REPEATS
+    assert runs == ["run 1"] * 6 + ["run 4"] + steady + steady, (
+        "the pipeline as its only stage: warm, alone, in one go"
+    )
     assert gc.isenabled()
 
 
@@ -105,8 +120,8 @@ def test_the_device_is_idle_before_the_clock_is_read(measure: Callable[..., Any]
     measure(Timed(), queries=1, warmup=1)
     before = [Clock.events[place - 1] for place, event in enumerate(Clock.events) if event == "clock"]
     assert before == ["wait"] * len(before)
-    # prepare, the first query, the sample, all of it in one go
-    assert len(before) == 2 * (1 + 1 + 1 + REPEATS)
+    # prepare, the first query; then, for the stage and for the pipeline: warming up, the sample, all of it in one go
+    assert len(before) == 2 * (1 + 1 + 2 * (WARM + 1 + REPEATS))
 
 
 def test_without_others_the_sample_warms_up(measure: Callable[..., Any]) -> None:
@@ -116,7 +131,59 @@ def test_without_others_the_sample_warms_up(measure: Callable[..., Any]) -> None
     assert found.each == [1, 2, 3], "one of a text does not leave the sample"
     sample, nodes, _ = measure(Timed(k=9), total=3, queries=2, warmup=0)
     (found,) = nodes.values()
-    assert (found.first_ms, found.each) == (101, [1, 2])
+    assert (found.first_ms, found.each, found.warming) == (101, [1, 2], Warming(0, steady=False))
+
+
+class Compiled(Timed):
+    """Takes 64 ms a query, and half of it after every 50 queries, but never less than 1: a compiler is at work."""
+
+    name = "compiled"
+
+    def search(self, queries: Queries, depth: int, state: dict[str, Any]) -> Rankings:
+        found = super().search(queries.with_text([""] * len(queries)), depth, {**state, "fresh": False})
+        state["runs"] = state.get("runs", 0) + len(queries)
+        Clock.now += max(1, 64 >> state["runs"] // PASS) * MS
+        return found
+
+
+def test_it_warms_up_until_times_stand_still(measure: Callable[..., Any], toy_stages: object) -> None:
+    for pipeline in (Compiled(), Pipeline.of(Compiled()) >> make_stage("toy-rerank")):
+        _, nodes, whole = measure(pipeline)
+        found = next(iter(nodes.values()))
+        assert found.warming.steady and found.warming.runs > WARM, "two passes are not enough"
+        assert found.each == whole.each == [1] * 4, "the state does not depend on how many stages there are"
+
+
+def test_warming_up_has_an_end() -> None:
+    def slower(row: int) -> None:
+        Clock.now += (1 + len(seen)) * MS
+        seen.append(row)
+
+    seen: list[int] = []
+    meter = Meter(Clock().read, Clock().wait)
+    found = meter.warm(slower, [7, 8])
+    total = sum(range(1, found.runs + 1))
+    assert not found.steady and total >= 1000 * timing.WARM_SECONDS > total - found.runs
+    assert seen[:4] == [7, 8, 7, 8]
+    Clock.now, seen = 0, [0] * 20_000
+    assert meter.warm(slower, [7, 8, 9]) == Warming(3, steady=False), "what was asked for runs, however slow"
+
+
+def test_halves_of_the_time_tell_whether_the_machine_kept_its_pace() -> None:
+    def twice_as_slow_in_the_end(row: int) -> None:
+        Clock.now += (1 + (len(seen) >= 10)) * MS
+        seen.append(row)
+
+    seen: list[int] = []
+    each = Meter(Clock().read, Clock().wait).each(twice_as_slow_in_the_end, range(100, 120))
+    assert seen == [*range(100, 120, 2), *range(101, 120, 2)], (
+        "each half of the time is spread over the sample"
+    )
+    assert each == [1, 2] * 10
+    rest: Any = {"warming": Warming(1, True), "throughput": None, "memory": 0, "device_memory": None}
+    assert Timing(each, **rest).drift == 2
+    assert Timing([1] * 10 + [9] * 10, **rest).drift == 1, "harder queries at the end are no drift"
+    assert Timing(each[:19], **rest).drift is None and Timing([0.0] * 20, **rest).drift is None
 
 
 def test_other_results_in_a_batch_are_counted(measure: Callable[..., Any]) -> None:
@@ -148,9 +215,36 @@ def test_equal_stages_are_prepared_once(measure: Callable[..., Any], toy_stages:
 def test_chunks_are_the_stages_own(measure: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Timed, "chunk", 3)
     _, nodes, _ = measure(Timed())
-    assert Clock.events.count("run 3") == 1 + REPEATS == sum(e == "run 1" for e in Clock.events) - 6
+    assert Clock.events.count("run 3") == 1 + 2 * REPEATS
+    alone = 2 + 4 + 2 * (WARM + 4)
+    assert Clock.events.count("run 1") == alone + 1 + 2 * REPEATS, "four queries are three and one"
     (found,) = nodes.values()
     assert found.differing == 0
+
+
+def test_operations_are_of_queries_from_everywhere(
+    collection: Collection, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    seen: list[str] = []
+
+    @contextmanager
+    def noted() -> Iterator[Any]:
+        Clock.counted = seen
+        yield type("Flops", (), {"total": 100})
+        Clock.counted = None
+
+    monkeypatch.setattr(timing, "LEAST", WARM)
+    monkeypatch.setattr("irkit.exec.measuring.counting", noted)
+    monkeypatch.setitem(sys.modules, "torch", sys.modules.get("torch", ModuleType("torch")))
+    monkeypatch.setattr("irkit.exec.resources._cuda", lambda: None)
+    own = replace(collection, queries=Queries.of(["a" * (row + 1) for row in range(12)]))
+    meter = Meter(Clock().read, Clock().wait)
+    measurement = Measurement(Context(own, store), Pipeline.of(Timed()).graph(), sample_of(12, 10, 2), meter)
+    nodes, _ = measurement.run()
+    rows = [sample_of(12, 10, 2).timed[place] for place in (0, 2, 4, 6, 8)]
+    assert seen == ["a" * (row + 1) for row in rows]
+    assert [found.flops for found in nodes.values()] == [20]
 
 
 def test_nothing_of_it_is_stored(measure: Callable[..., Any], store: Store, toy_stages: object) -> None:

@@ -79,6 +79,12 @@ def test_they_stand_in_every_output_in_place_of_the_unnamed_mean(some: Callable[
     results = some({name: value for name, value in VALUES.items() if name not in FORUMS})
     assert [table.name for table in score_tables(results)][-2:] == ["both", "all (2 of 3)"]
     assert "Mean" in [table.name for table in score_tables(some(VALUES, averages={}))]
+    kinds = {table.name: (table.kind, table.of) for table in score_tables(results)}
+    assert kinds["both"] == ("average", "both") and kinds["all (2 of 3)"] == ("average", "all")
+    parts = {
+        table.name: dict(zip(table.members, table.parts, strict=True)) for table in score_tables(some(VALUES))
+    }
+    assert parts["all"]["beir/nq"] == ("beir/nq",) and tuple(FORUMS) in parts["all"].values()
     text = markdown(results)
     assert "## both over beir/nq, beir/scifact/test" in text and "## all (2 of 3) over beir/nq" in text
     assert "0.5000" in text.split("## both")[1].split("##")[0]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from irkit.core.errors import ReportError
-from irkit.report.budget import costs_of, fitted
+from irkit.report.budget import Costs, costs_of, fitted
 from irkit.report.details import (
     DETAILS,
     Details,
@@ -28,6 +28,7 @@ from irkit.report.details import (
     mentioned,
     save_details,
 )
+from irkit.report.lost import lost_rows
 from irkit.report.results import Provenance, Results
 
 
@@ -141,47 +142,108 @@ def _packed(details: list[Details]) -> int:
     return sum(len(zlib.compress(each.model_dump_json().encode(), 6)) for each in details)
 
 
+def _sum(costs: Costs) -> int:
+    return sum(costs.queries) + sum(costs.documents)
+
+
 def test_costs_are_those_of_the_whole() -> None:
     """To within what it makes of a difference that documents stand beside their queries."""
     details = _details(queries=200, size=300)
     costs = costs_of(details)
-    assert len(costs) == 200 and costs == sorted(costs)
-    assert costs[-1] == pytest.approx(_packed([details]), rel=0.05)
-    assert costs[99] == pytest.approx(_packed(fitted([details], [costs], costs[99])), rel=0.05)
+    assert (len(costs.queries), len(costs.documents)) == (200, 201)
+    whole = _sum(costs)
+    assert whole == pytest.approx(_packed([details]), rel=0.05)
+    half = fitted([details], [costs], whole // 2)
+    assert whole // 2 == pytest.approx(_packed(half), rel=0.05)
+    assert len(half[0].queries) == pytest.approx(100, abs=5)
 
 
 def test_nothing_costs_nothing() -> None:
     empty = _details(queries=0).model_copy(update={"documents": []})
-    assert costs_of(empty) == []
-    assert fitted([empty], [[]], 0) == [empty]
+    assert costs_of(empty) == Costs(queries=[], documents=[])
+    assert fitted([empty], [costs_of(empty)], 0) == [empty]
     assert fitted([], [], 0) == []
 
 
 @settings(max_examples=60, deadline=None)
-@given(sizes=st.lists(st.integers(0, 12), max_size=4), share=st.floats(0, 1.2))
-def test_as_many_queries_as_fit_are_kept_of_each_collection(sizes: list[int], share: float) -> None:
+@given(sizes=st.lists(st.integers(0, 8), max_size=4), share=st.floats(0, 1.2), long=st.integers(0, 40))
+def test_queries_are_kept_in_turn_while_they_fit(sizes: list[int], share: float, long: int) -> None:
     details = [_details(f"c{number}", size) for number, size in enumerate(sizes)]
     costs = [costs_of(each) for each in details]
-    limit = int(share * sum(each[-1] for each in costs if each))
+    for number, each in enumerate(costs):  # one of each costs more than the others
+        if each.queries:
+            each.queries[(long + number) % len(each.queries)] += 50 * long
+    limit = int(share * sum(map(_sum, costs)))
     kept = fitted(details, costs, limit)
-    counts = [len(each.queries) for each in kept]
-    most = max(counts, default=0)
 
-    def cost(count: int) -> int:
-        return sum(each[min(count, len(each)) - 1] for each in costs if each and count)
-
-    assert counts == [min(most, size) for size in sizes]  # the same number of each that has so many
-    assert cost(most) <= limit
-    assert most == max(sizes, default=0) or cost(most + 1) > limit
+    left, there = limit, [set[int]() for _ in details]
+    expected: list[list[str]] = [[] for _ in details]
+    for turn in range(max(sizes, default=0)):
+        for place, whole in enumerate(details):
+            if turn < len(whole.queries):
+                query = whole.queries[turn]
+                new = {doc for doc in mentioned(query) if doc not in there[place]}
+                cost = costs[place].queries[turn] + sum(costs[place].documents[doc] for doc in new)
+                if cost <= left:
+                    left, there[place] = left - cost, there[place] | new
+                    expected[place].append(query.qid)
+    assert [[query.qid for query in each.queries] for each in kept] == expected
     for whole, part in zip(details, kept, strict=True):
-        assert part.queries == whole.queries[: len(part.queries)]
-        used = {number for query in part.queries for number in mentioned(query)}
-        if len(part.queries) < len(whole.queries):
-            assert used == set(range(len(part.documents)))
-            assert part.documents == whole.documents[: len(used)]
-            assert (part.chosen, part.over_budget) == ("some", len(whole.queries) - len(part.queries))
-        else:
+        if len(part.queries) == len(whole.queries):
             assert part == whole
+            continue
+        assert (part.chosen, part.over_budget) == ("some", len(whole.queries) - len(part.queries))
+        order = list(dict.fromkeys(doc for query in part.queries for doc in mentioned(query)))
+        assert order == list(range(len(part.documents)))  # as they are mentioned, and no other
+        names = {query.qid: _named(whole, query) for query in whole.queries}
+        assert all(_named(part, query) == names[query.qid] for query in part.queries)
+
+
+def _named(details: Details, query: QueryDetails) -> list[str]:
+    return [details.documents[doc].docno for doc in mentioned(query)]
+
+
+def test_one_long_query_keeps_no_other_away() -> None:
+    details = [_details(name, 4, 200) for name in "abc"]
+    long = (
+        details[0]
+        .queries[0]
+        .model_copy(update={"text": "".join(random.Random(0).choices("abcdefghijklmnop", k=50_000))})
+    )
+    details[0] = details[0].model_copy(update={"queries": [long, *details[0].queries[1:]]})
+    kept = fitted(details, [costs_of(each) for each in details], 10_000)
+    assert [[query.qid for query in each.queries] for each in kept] == [
+        ["q1", "q2", "q3"],
+        *[["q0", "q1", "q2", "q3"]] * 2,
+    ]
+    assert [each.over_budget for each in kept] == [1, 0, 0]
+    assert [text.docno for text in kept[0].documents] == ["d1", "d2", "d3", "d4"]
+    assert kept[0].queries[0].hits["one"].docs == [0, 1]
+
+
+def test_what_the_store_lost_is_told_in_the_table() -> None:
+    first, second = lost_rows([_FUNNEL])
+    assert first == ["one", "found by no first stage", "", "", "1 (33.3 %)"]
+    assert second == ["one", "bm25", "2 (66.7 %)", "1 (33.3 %)", ""]
+    step = _FUNNEL.steps[0].model_copy(update={"label": "rerank", "unknown": True})
+    cut = FunnelStep(stage="cutoff", label="cut", inputs=[0], relevant=2, top=1, lost=0)
+    funnel = _FUNNEL.model_copy(update={"steps": [step, cut], "left_out": ["bm25"]})
+    rows = lost_rows([funnel])
+    assert [row[1] for row in rows] == [
+        "not found, or lost up to rerank",
+        "rerank",
+        "cut",
+        "not known of bm25: its losses count with the stage after it",
+    ]
+    assert rows[1][4] == "" and rows[2][4] == "0 (0.0 %)"
+
+
+def test_what_the_collection_lacks_is_told_apart_from_what_is_not_found() -> None:
+    funnel = Funnel.model_validate({**_FUNNEL.model_dump(), "missed": 0, "outside": 1})
+    first, second, third = lost_rows([funnel])
+    assert first == ["one", "not in the collection", "", "", "1 (33.3 %)"]
+    assert second == ["one", "found by no first stage", "", "", "0 (0.0 %)"]
+    assert third[1] == "bm25"
 
 
 def test_a_query_may_not_mention_a_document_that_is_not_there() -> None:

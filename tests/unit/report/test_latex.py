@@ -124,6 +124,7 @@ def test_a_table_for_each_collection_and_mean(
     assert len(tables) == text.count(r"\end{table}") == 3
     assert len(set(re.findall(r"\\label\{(.*?)\}", text))) == 3
     assert "dagger" not in tables[2]  # the mean
+    assert ["a mean over collections carries no test." in table for table in tables] == [False, False, True]
     for table in tables:
         rows = re.findall(r"^ +(.*) \\\\$", table, re.MULTILINE)
         assert {row.count(" & ") for row in rows} == {len(results.metrics)}

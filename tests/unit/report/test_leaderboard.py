@@ -1,108 +1,20 @@
-"""Many experiments in one ranking: rows, ranks, what is refused, and what the history says."""
+"""Many experiments in one ranking: rows, ranks, and what is refused."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from leaderboards import board, info, made
 
 from irkit.core.errors import ConfigError, ReportError
 from irkit.report.judged_alike import differences
-from irkit.report.leaderboard import Leaderboard, in_order, leaderboard
-from irkit.report.leaderboard_history import (
-    HISTORY,
-    History,
-    Snapshot,
-    changes,
-    history_text,
-    load_history,
-    past_means,
-    snapshot_of,
-    with_snapshot,
-)
-from irkit.report.leaderboard_page import doubts
-from irkit.report.leaderboard_view import make_view
-from irkit.report.results import CollectionInfo, Provenance, Results, Score, StageTime
-
-Scores = Mapping[str, Mapping[str, float]]
-"""pipeline -> collection -> ndcg@10"""
-
-
-def info(name: str, **changed: Any) -> CollectionInfo:
-    usual = {
-        "documents": 10,
-        "queries": 3,
-        "judged_queries": 3,
-        "judgements": 5,
-        "fingerprint": f"f-{name}",
-        "qrels_fingerprint": f"q-{name}",
-        "policy": {"drop_self": False, "macro": None, "relevance_level": 1},
-    }
-    return CollectionInfo(name=name, **{**usual, **changed})
-
-
-def made(
-    experiment: str,
-    day: int,
-    scores: Scores,
-    *,
-    steps: Mapping[str, list[Any]] | None = None,
-    infos: Sequence[CollectionInfo] = (),
-    metric: str = "ndcg@10",
-    models: Mapping[str, str] | None = None,
-    **changed: Any,
-) -> Results:
-    names = list(dict.fromkeys(name for of_one in scores.values() for name in of_one))
-    given_infos = {each.name: each for each in infos}
-    return Results(
-        experiment=experiment,
-        metrics=[metric],
-        pipelines={p: (steps or {}).get(p, [{p: {"k": 10}}]) for p in scores},
-        scores=[
-            Score(collection=c, pipeline=p, metric=metric, value=value)
-            for p, of_one in scores.items()
-            for c, value in of_one.items()
-        ],
-        stages=[
-            StageTime(
-                collection=names[0],
-                pipeline=pipeline,
-                position=0,
-                stage="dense",
-                label="dense",
-                seconds=0,
-                prepare_seconds=0,
-                queries=3,
-                cached_queries=0,
-                artifact_bytes=0,
-                notes={"model": model},
-            )
-            for pipeline, model in (models or {}).items()
-        ],
-        collections=[given_infos.get(name, info(name)) for name in names],
-        provenance=Provenance(
-            command=f"irkit run {experiment}.yaml",
-            created=f"2026-03-{day:02d}T12:00:00+00:00",
-            irkit="0.1.0",
-            python="3.11.7",
-            platform="Linux",
-            cpus=2,
-            packages={},
-        ),
-        seconds=1.0,
-        **changed,
-    )
-
-
-def board(*experiments: Results, controls: bool = False, **options: Any) -> Leaderboard:
-    ordered = [(each.experiment, each) for each in in_order(experiments)]
-    return leaderboard(experiments, make_view(ordered, **options), controls=controls)
+from irkit.report.leaderboard import Leaderboard
+from irkit.report.leaderboard_page import doubts, notes
+from irkit.report.results import Results
 
 
 def ranks(found: Leaderboard) -> dict[str, int | None]:
@@ -134,6 +46,11 @@ def test_only_complete_rows_have_a_rank_and_the_others_say_what_is_missing() -> 
         "b": 1,
         "a": 2,
     }
+
+
+def test_a_ranking_says_that_a_mean_is_not_tested() -> None:
+    first, *_ = notes(board(made("first", 1, {"bm25": {"a": 0.5, "b": 0.7}})))
+    assert "within each collection only: a mean carries no test" in first
 
 
 def test_a_macro_set_counts_once() -> None:
@@ -270,97 +187,28 @@ def test_run_files_judged_by_the_same_judgements_may_stand_beside_runs() -> None
     assert list(differences(bare, info("x"))) == list(differences(info("x"), bare)) == []
 
 
+def test_only_scores_that_are_shown_count_as_those_of_run_files() -> None:
+    bare = info("x", with_documents=False, fingerprint="of files")
+    older, newer = made("files", 1, {"a": {"x": 0.4}}, infos=[bare]), made("run", 2, {"a": {"x": 0.5}})
+    assert board(older, newer).without_documents == ()
+    other = made("files", 1, {"b": {"x": 0.4}}, infos=[bare], metric="map")
+    assert board(other, newer).without_documents == ()
+    filled = made("files", 1, {"a": {"x": 0.4, "y": 0.2}}, infos=[bare, info("y", with_documents=False)])
+    assert board(filled, newer, collections=["x"]).without_documents == ()
+    whole = made("run", 2, {"a": {"x": 0.5}, "b": {"y": 0.5}})
+    assert board(filled, whole).without_documents == ("y",)
+
+
+def test_another_policy_and_other_judgements_are_both_told() -> None:
+    policy = {"relevance_level": 2}
+    both = info("x", fingerprint="other", qrels_fingerprint="q2", policy=policy)
+    found = list(differences(info("x"), both))
+    assert len(found) == 2 and "relevance_level 2" in found[0]
+    assert found[1].startswith("other judgements or excluded documents (fingerprint other")
+    alone = info("x", fingerprint="other", policy=policy)
+    assert len(list(differences(info("x"), alone))) == 1
+
+
 def test_an_older_file_without_the_new_keys_of_a_policy_is_alike() -> None:
     older = info("x", qrels_fingerprint=None, policy={"drop_self": False, "macro": None})
     assert list(differences(older, info("x"))) == []
-
-
-def snapshot(*experiments: Results, date: str = "d", **options: Any) -> Snapshot:
-    return snapshot_of(board(*experiments, **options), date, "0.1.0")
-
-
-def test_changes_between_two_snapshots() -> None:
-    before = snapshot(made("e", 1, {"a": {"x": 0.5}, "b": {"x": 0.4}, "gone": {"x": 0.1}}))
-    after = snapshot(
-        made(
-            "e",
-            2,
-            {"a": {"x": 0.5}, "b": {"x": 0.6}, "new": {"x": 0.2}},
-        )
-    )
-    found = changes(before, after)
-    assert (found.new, found.gone, found.changed) == (("new",), ("gone",), ())
-    assert found.ranks == (("b", 2, 1), ("a", 1, 2))
-    (move,) = found.means
-    assert (move.label, move.before, move.after) == ("b", 0.4, 0.6)
-
-
-def test_a_pipeline_that_was_changed_is_the_same_row() -> None:
-    before = snapshot(made("e", 1, {"a": {"x": 0.5}}))
-    after = snapshot(made("e", 2, {"a": {"x": 0.7}}, steps={"a": [{"a": {"k": 99}}]}))
-    found = changes(before, after)
-    assert (found.changed, found.new, found.gone) == (("a",), (), ())
-    assert past_means([before, after])[after.rows[0].key] == [("d", 0.5), ("d", 0.7)]
-
-
-def test_scores_and_ranks_are_compared_over_the_same_judgements_only() -> None:
-    one = snapshot(made("e", 1, {"a": {"x": 0.5}}))
-    wider = snapshot(made("e", 2, {"a": {"x": 0.7, "y": 0.1}}))
-    found = changes(one, wider)
-    assert found.added == ("y",) and found.means == () and [m.place for m in found.scores] == ["x"]
-    anew = snapshot(made("e", 2, {"a": {"x": 0.7}}, infos=[info("x", fingerprint="z")]))
-    found = changes(one, anew)
-    assert found.judged_anew == ("x",) and not found.scores and not found.means
-    assert past_means([one, anew])[anew.rows[0].key] == [("d", 0.7)]
-
-
-def test_a_score_that_comes_or_goes_is_a_change() -> None:
-    whole = snapshot(made("e", 1, {"a": {"x": 0.5, "y": 0.5}, "b": {"x": 0.1, "y": 0.2}}))
-    partly = snapshot(made("e", 1, {"a": {"x": 0.5, "y": 0.5}, "b": {"x": 0.1}}))
-    assert changes(whole, partly).missing == (("b", "y"),) and changes(whole, partly).ranks == (
-        ("b", 2, None),
-    )
-    assert changes(partly, whole).found == (("b", "y"),)
-
-
-def test_nothing_new_adds_no_snapshot_and_another_metric_has_a_past_of_its_own() -> None:
-    one = made("e", 1, {"a": {"x": 0.5}})
-    history, found = with_snapshot(History(), snapshot(one))
-    assert found is None and len(history.snapshots) == 1
-    again, found = with_snapshot(history, snapshot(one, date="later"))
-    assert again is history and found is not None and not found
-    hardly, found = with_snapshot(history, snapshot(made("e", 2, {"a": {"x": 0.50001}})))
-    assert hardly is history and not found
-    other, found = with_snapshot(history, snapshot(made("e", 1, {"a": {"x": 0.9}}, metric="map")))
-    assert found is None and len(other.snapshots) == 2
-    moved, found = with_snapshot(other, snapshot(made("e", 2, {"a": {"x": 0.6}})))
-    assert found and len(moved.snapshots) == 3 and found.means[0].before == 0.5
-
-
-def test_history_is_read_back_as_it_was_written(tmp_path: Path) -> None:
-    history, _ = with_snapshot(History(), snapshot(made("e", 1, {"a": {"x": 0.5}})))
-    (tmp_path / HISTORY).write_text(history_text(history), encoding="utf-8")
-    assert load_history(tmp_path) == history
-    assert load_history(tmp_path / "none") == History()
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("{", "the history is damaged"),
-        ("[" * 100_000, "the history is damaged"),
-        ("\xff", "the history is damaged"),
-        ("[]", "not the history of a leaderboard"),
-        ('{"experiment": "x", "schema_version": 1}', "not the history of a leaderboard"),
-        (
-            json.dumps({"kind": "irkit leaderboard", "schema_version": 1, "snapshots": [{}]}),
-            "snapshots.0.date",
-        ),
-        (json.dumps({"kind": "irkit leaderboard", "schema_version": 2}), "version 2"),
-    ],
-)
-def test_a_history_that_cannot_be_used(tmp_path: Path, text: str, told: str) -> None:
-    (tmp_path / HISTORY).write_bytes(text.encode("latin-1"))
-    with pytest.raises(ReportError, match=told) as caught:
-        load_history(tmp_path)
-    assert caught.value.problems[0].hint

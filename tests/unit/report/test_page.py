@@ -18,8 +18,9 @@ from irkit.report.again import command_of
 from irkit.report.build import render
 from irkit.report.details import DetailsFile
 from irkit.report.page import packed, page_of
-from irkit.report.pairs import families
+from irkit.report.pairs import differences, families
 from irkit.report.results import PerQuery, Results
+from irkit.report.values import packed_values
 
 
 def _details(made: made_up.MadeUp) -> DetailsFile:
@@ -40,6 +41,34 @@ def test_values_per_query_read_back_to_a_millionth(results: Results, per_query: 
                 np.testing.assert_allclose(read, wanted, rtol=0, atol=0.5000001e-6)
 
 
+def test_ties_on_the_page_are_those_of_the_tests(results: Results, per_query: list[PerQuery]) -> None:
+    """Of values that differ by little more than nothing, by much, and by the rounding of sums, around where decimals are cut."""
+    steps = [0, 1e-17, 3e-10, 0.99e-9, 1e-9, 1.01e-9, 2.5e-9, 4e-8, 4.1e-8, 5e-7, 4e-6, 4.1e-6, 1e-3]
+    base = [0.0, 0.3, 0.1234565, 1 / 3, 0.12345649999, 2.0]
+    values = np.array([start + sign * step for start in base for step in steps for sign in (1, -1)])
+    ours, other = (each.ravel() for each in np.meshgrid(values, values))
+    table = PerQuery(
+        collection="c",
+        qid=[str(number) for number in range(len(ours))],
+        values={"a": {"m": ours.tolist()}, "b": {"m": other.tolist()}},
+    )
+    page = page_of(results.model_copy(update={"pipelines": {"a": [], "b": []}, "scores": []}), [table], [])
+    found = packed_values(table, ["a", "b"])
+    assert found is not None
+    distinct, rows = np.array(found["metrics"]["m"]["values"]), found["metrics"]["m"]["rows"]
+    delta = distinct[rows[0]] - distinct[rows[1]]
+    shown = np.where(np.abs(delta) <= page.main["tie"], 0.0, delta)
+    assert (np.sign(shown) == np.sign(differences(ours, other))).all()
+    assert set(np.sign(shown)) == {-1.0, 0.0, 1.0}
+
+
+def test_values_that_stand_apart_are_short() -> None:
+    table = PerQuery(collection="c", qid=["1", "2", "3"], values={"a": {"m": [1 / 3, 2 / 3, 2 / 3 + 1e-7]}})
+    found = packed_values(table, ["a"])
+    assert found is not None
+    assert found["metrics"]["m"]["values"] == [0.333333, 0.66666667, 0.66666677]
+
+
 def test_a_pipeline_without_values_has_no_row(results: Results, per_query: list[PerQuery]) -> None:
     values = {**per_query[0].values, "dense": {}}
     first = per_query[0].model_copy(update={"values": values})
@@ -56,6 +85,11 @@ def test_scores_of_collections_and_means(results: Results, per_query: list[PerQu
         assert columns[score.collection]["values"][score.metric][names.index(score.pipeline)] == score.value
     assert columns["irkit/limit-small"]["values"]["recall@100"][names.index("dense")] is None
     assert [each["name"] for each in main["collections"]] == [each.name for each in results.collections]
+    whole = columns.pop("Mean")
+    assert (whole["kind"], whole["of"], whole["parts"]) == ("mean", None, [[name] for name in columns])
+    assert {name: (each["kind"], each["of"], each["parts"]) for name, each in columns.items()} == {
+        name: ("collection", name, []) for name in columns
+    }
 
 
 def test_families_read_back(results: Results, per_query: list[PerQuery]) -> None:
@@ -154,6 +188,9 @@ def test_stages_say_what_is_shared(results: Results, per_query: list[PerQuery]) 
     assert [row["shared"] for row in hybrid] == ["bm25", "dense", None, None]
     assert [row["cached"] for row in hybrid] == ["all", "some", "none", "none"]
     assert hybrid[1]["notes"] == {}
+    paid = {(row["collection"], row["pipeline"]): row["node"] for row in rows if row["position"] == 0}
+    assert hybrid[0]["node"] == paid["beir/scifact/test", "bm25"] is not None
+    assert hybrid[0]["node"] != hybrid[1]["node"]
     assert hybrid[3]["notes"] == {"device": "cpu", "dtype": "float32"}
     assert hybrid[3]["per_query"] == 41.7 / 300
 
@@ -170,6 +207,7 @@ def test_stages_say_what_is_shared(results: Results, per_query: list[PerQuery]) 
             "irkit run a.yaml --only scifact -p x --pipeline=y --only=z --check",
             "irkit run a.yaml --pipeline 'my one'",
         ),
+        ("irkit run a.yaml -pold -wfolder -p other", "irkit run a.yaml -wfolder --pipeline 'my one'"),
         ("python -m irkit run a.yaml -w d", "python -m irkit run a.yaml -w d --pipeline 'my one'"),
         ("irkit compare a.run b.run --qrels q", "irkit compare a.run b.run --qrels q"),
         ("irkit measure a.yaml", None),

@@ -57,7 +57,7 @@ def test_git_state(tmp_path: Path) -> None:
 
 def test_without_git(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert provenance.git_state(tmp_path) is None
+    assert provenance.git_state(tmp_path) == {"error": "git is not installed"}
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from islands import islands
 
 from irkit.data.published import Published
 from irkit.report.build import render
@@ -51,6 +52,39 @@ def test_match_near_off_and_what_has_no_published_score(of: Callable[..., Result
     assert tally(found) == "1 match, 1 near, 1 off"
     loose = compare_with_published(results, {"bm25": ["theirs"]}, theirs, {}, 0.006)
     assert [each.status for each in loose] == ["match", "match", "off"]
+
+
+def test_the_reason_of_a_match_stands_beside_it_and_an_average_has_no_tolerance(
+    of: Callable[..., Results],
+) -> None:
+    theirs = made(
+        scores={"a": {"ndcg@10": 0.5}, "b": {"ndcg@10": 0.5}},
+        averages={"two": {"ndcg@10": 0.5}},
+        tolerance={"a": {"tolerance": 0.002, "reason": "ties | <b>"}},
+    )
+    results = of({"a": 0.501, "b": 0.501}, averages={"two": {"a": ["a"], "b": ["b"]}})
+    found = compare_with_published(results, {"bm25": ["theirs"]}, theirs, {}, 0.0)
+    assert [(each.kind, each.collection, each.status, each.reason) for each in found] == [
+        ("collection", "a", "match", "but for ties | <b>"),
+        ("collection", "b", "near", None),
+        ("average", "two", "near", None),
+    ]
+    results = results.model_copy(update={"reference": found})
+    assert "✓ match, but for ties \\| \\<b\\> (theirs)" in "\n".join(reference_markdown(results))
+    page = render(results, [])
+    section = page.split('<section id="reference"')[1].split("</section>")[0]
+    assert "<bdi>but for ties | &lt;b&gt;</bdi>" in section and section.count("but for") == 1
+    told = islands(page)["main"]["references"]
+    assert [each["reason"] for each in told] == ["but for ties | <b>", None, None]
+
+
+def test_a_macro_set_has_its_own_tolerance(of: Callable[..., Results]) -> None:
+    tolerance = {"beir/cqadupstack": {"tolerance": 0.002, "reason": "ties"}}
+    theirs = made(scores={"beir/cqadupstack": {"ndcg@10": 0.301}}, tolerance=tolerance)
+    (found,) = compare_with_published(
+        of({FORUMS[0]: 0.2, FORUMS[1]: 0.4}), {"dense": ["theirs"]}, theirs, {"beir/cqadupstack": FORUMS}, 0.0
+    )
+    assert (found.kind, found.status, found.reason) == ("set", "match", "but for ties")
 
 
 def test_a_set_is_compared_when_it_is_whole(of: Callable[..., Results]) -> None:

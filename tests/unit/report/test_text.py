@@ -9,7 +9,9 @@ from rich.console import Console
 
 from irkit.config.statistics import Statistics
 from irkit.report import format as fmt
+from irkit.report.build import render
 from irkit.report.details import Funnel, FunnelStep
+from irkit.report.latex import latex
 from irkit.report.pairs import families
 from irkit.report.results import PerQuery, Results, Score
 from irkit.report.text import markdown, terminal_tables, write_markdown
@@ -60,6 +62,8 @@ def test_markdown_is_a_table_per_collection_and_mean(results: Results) -> None:
     assert f"| **{best:.4f}** (+" in text
     assert f"{fmt.DASH}: the run gave no value of this metric" in text
     assert f"    {results.provenance.command}" in text
+    assert text.count("a mean over collections carries no test.") == 1
+    assert "carries no test" in text.split("## Mean over")[1]
 
 
 def test_markdown_escapes_what_would_break_the_table(make: Callable[..., Results]) -> None:
@@ -101,7 +105,52 @@ def test_the_terminal_says_what_tests_say_of_the_first_metric(
     told = " ".join(of_first.split())
     assert "†: below 0.05" in told and "on ndcg@10, against bm25" in told
     assert "won/tied/lost" not in rest.split("Mean over")[1]
-    assert "won/tied/lost" not in _wide(results, per_query, 60)
+    told = " ".join(_wide(results, per_query, 60).split())
+    assert "won/tied/lost: queries" not in told and "†" not in told
+
+
+def test_what_the_width_leaves_out_is_named(results: Results, per_query: list[PerQuery]) -> None:
+    """The differences of later metrics go first, what tests say goes last; the legend is of what is shown."""
+    texts = {
+        width: " ".join(_wide(results, per_query, width).split("irkit/limit-small")[0].split())
+        for width in (150, 80, 68, 60)
+    }
+    assert "not shown" not in texts[150] and "93/165/42" in texts[150]
+    assert "<0.0001†" in texts[80] and "93/165/42" not in texts[80] and texts[80].count("+0.0") == 1
+    assert f"+/{fmt.MINUS}: difference to bm25" in texts[80]
+    left = "differences on recall@10, recall@100; won/tied/lost; scores.md has them"
+    assert f"not shown at this width: {left}" in texts[80]
+    assert "<0.0001†" in texts[68] and "+0.0" not in texts[68] and "difference to" not in texts[68]
+    assert "not shown at this width: differences; won/tied/lost; scores.md has them" in texts[68]
+    assert "†" not in texts[60]
+    assert "not shown at this width: differences; p, won/tied/lost; scores.md has them" in texts[60]
+    for width in texts:
+        assert max(map(len, _wide(results, per_query, width).splitlines())) <= width
+
+
+def test_who_is_better_than_none_is_said_so(make: Callable[..., Results], per_query: list[PerQuery]) -> None:
+    alike = [
+        each.model_copy(update={"values": dict.fromkeys(each.values, each.values["bm25"])})
+        for each in per_query
+    ]
+    text = _wide(make(statistics=Statistics(pairs="all")), alike)
+    assert text.split("irkit/limit-small")[0].count(" none") == 3
+
+
+def test_the_command_of_results_from_several_runs_has_no_choice(make: Callable[..., Results]) -> None:
+    made = make().provenance.model_copy(update={"command": "irkit run x.yaml -p two --set a=1 --only data"})
+    for changes in ({"kept_pipelines": ["bm25"]}, {"kept": ["beir/scifact/test"]}):
+        results = make(provenance=made, **changes)
+        assert results.commands == ("irkit run x.yaml --set a=1", made.command)
+        text = markdown(results)
+        whole, last = text.index("    irkit run x.yaml --set a=1\n"), text.index(f"    {made.command}\n")
+        assert whole < text.index("The last run of it") < last
+        comment = latex(results).split("% In the preamble")[0]
+        assert "%   irkit run x.yaml --set a=1\n" in comment and f"on a part: {made.command}\n" in comment
+        page = render(results, [])
+        assert ">irkit run x.yaml --set a=1<" in page and f">{made.command}<" in page
+    part = make(provenance=made, left_out_pipelines=["bm25"])
+    assert part.commands == (made.command, None) and "The last run" not in markdown(part)
 
 
 def test_the_terminal_has_letters_for_all_pairs(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -86,28 +88,17 @@ def test_notes_stand_in_the_row_that_paid_alone(make: Callable[..., Results]) ->
     assert second.notes == {}
 
 
-@pytest.mark.parametrize(
-    ("kept", "changed", "told"),
-    [
-        (
-            7,
-            0,
-            "kept the query 7, changed it 0: it let no query through; its threshold was chosen for BM25's",
-        ),
-        (0, 7, "kept the query 0, changed it 7: it let every query through; its threshold was chosen for"),
-        (3, 4, "kept the query 3, changed it 4"),
-        (0, 0, "kept the query 0, changed it 0"),
-    ],
-)
-def test_a_gate_that_decides_nothing_is_told(
-    make: Callable[..., Results], kept: int, changed: int, told: str
-) -> None:
-    counts = {"kept the query": kept, "changed it": changed}
-    (row,) = _rows(make, _time("a", notes={"gate": counts, "answers": {"bad": 0, "good": 3}}))
-    found = row.notes
-    assert found["gate"].startswith(told)
-    assert (": it let" in found["gate"]) == (": it let" in told)
-    assert found["answers"] == "bad 0, good 3"
+def test_groups_of_counts_stand_in_one_note(make: Callable[..., Results]) -> None:
+    (row,) = _rows(make, _time("a", notes={"gate": {"kept the query": 7, "changed it": 0}, "fold": 3}))
+    assert row.notes == {"gate": "kept the query 7, changed it 0", "fold": "3"}
+
+
+def test_a_report_needs_no_stage() -> None:
+    """Nor the models that a stage brings along: a report is made again where there is no Java."""
+    kinds = ("irkit.stages.query", "irkit.models")
+    code = f"import sys, irkit.report.build; print(*(n for n in sys.modules if n.startswith({kinds})))"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == []
 
 
 def test_said() -> None:

@@ -48,9 +48,15 @@ def test_feedback_counts_what_the_gate_decided() -> None:
     assert not here.notes
 
 
+def test_what_the_default_threshold_was_chosen_for_is_noted() -> None:
+    here = context()
+    Believing(gate=Gate(depth=3)).believed(RANKINGS, here)  # type: ignore[arg-type]
+    assert here.notes == {"the gate's threshold": "was chosen for BM25's scores and cosines"}
+
+
 def test_a_list_too_short_to_judge_is_noted_unless_the_collection_has_no_more() -> None:
     few, many = context(4), context(50)
-    stage = Believing(gate=Gate())
+    stage = Believing(gate=Gate(least=0.6))
 
     stage.believed(RANKINGS, few)  # type: ignore[arg-type]
     stage.believed(RANKINGS, many)  # type: ignore[arg-type]
