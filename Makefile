@@ -25,7 +25,7 @@ quickstart: $(STAMP)
 	$(BIN)/irkit run pipelines/quickstart.yaml
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

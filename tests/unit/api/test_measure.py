@@ -287,7 +287,7 @@ def test_each_pipeline_in_a_process_of_its_own(workspace: Workspace, tiny_encode
         collections=[LocalSpec(path="red", name="red")],
         pipelines={"dense": make_stage("dense", model=str(tiny_encoder), k=3)},
     )
-    found, folder = measure(asked, workspace, queries=3, warmup=1)
+    found, folder = measure(asked, workspace, queries=3, warmup=0)
     assert found.isolated and json.loads((folder / EFFICIENCY).read_text())["isolated"] is True
     (stage,), (pipeline,) = found.stages, found.pipelines
     assert stage.flops and stage.flops > 0 and pipeline.flops == stage.flops
@@ -322,7 +322,7 @@ def test_the_command(irkit: Callable[..., Any], monkeypatch: pytest.MonkeyPatch,
     text = "name: first\ncollections: [{path: data}]\nmetrics: [ndcg@10]\npipelines:\n"
     text += f"  one: [dense: {{model: '{tiny_encoder}', k: 5}}]\n"
     Path("first.yaml").write_text(text, encoding="utf-8")
-    ended = irkit("measure", "first.yaml", "-q", 2, "--warmup", 1, "-p", "one", "-o", "out")
+    ended = irkit("measure", "first.yaml", "-q", 2, "--warmup", 0, "-p", "one", "-o", "out")
     assert ended.code == 0, ended.err
     assert "data/test" in ended.out and "p50 ms" in ended.out and "GFLOP" in ended.out
     assert "written to out/efficiency.json" in ended.out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -144,8 +145,8 @@ def test_a_query_and_the_next_ones_document_are_not_mixed_up() -> None:
 
 
 @pytest.fixture(autouse=True)
-def _stages() -> None:
-    toys.register_all()
+def _stages(toy_stages: Path) -> None:
+    """The toys, for one test at a time."""
 
 
 def _names(way: Way) -> list[tuple[str, tuple[int, ...]]]:
