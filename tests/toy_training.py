@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from tiny import WORDS
 
 from irkit.config.yaml import Located
+from irkit.pipeline.context import Silent
 from irkit.train.examples import Example, Examples
 from irkit.train.recipe import Recipe, read_recipe
 
@@ -38,3 +41,19 @@ def toy_examples() -> Examples:
             text = f"{numbers[i]} {other}"
             queries.append(Example(text, (right,), (wrong, (wrong + 1) % 60), "toy", held=j == i % 6))
     return Examples(documents, queries, toy_recipe().to_data(), {"sources": []})
+
+
+class Killing(Silent):
+    """Progress that stops the process after some steps of training."""
+
+    def __init__(self, after: int) -> None:
+        self.left = after
+
+    @contextmanager
+    def task(self, label: str, total: int, done: int = 0) -> Iterator[Any]:
+        def advance(n: int) -> None:
+            self.left -= n if label.startswith("training") else 0
+            if self.left == 0:
+                raise KeyboardInterrupt
+
+        yield advance

@@ -17,7 +17,7 @@ from irkit.evaluate.metrics import evaluate
 from irkit.evaluate.significance import holm, t_test
 from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
-from irkit.report.compare import TIE
+from irkit.report.pairs import TIE
 from irkit.stages.query.gate import Gate
 
 METRICS = ("ndcg@10", "ap", "recall@100")

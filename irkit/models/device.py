@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.util import find_spec
+
 from irkit.core.errors import ConfigError
 
 
@@ -45,3 +51,31 @@ def use_threads(threads: int) -> None:
     import torch
 
     torch.set_num_threads(threads)
+
+
+@cache
+def has_triton() -> bool:
+    """Whether kernels written in Triton can be compiled: torch brings it with its CUDA builds for Linux."""
+    return find_spec("triton") is not None
+
+
+@contextmanager
+def deterministic() -> Iterator[None]:
+    """Ask torch for algorithms that give the same result in every run; where it has none, it warns. In the end all is as before."""
+    import torch
+
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = (
+        torch.are_deterministic_algorithms_enabled(),
+        torch.is_deterministic_algorithms_warn_only_enabled(),
+    )
+    filled = torch.utils.deterministic.fill_uninitialized_memory
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = (
+        False  # it finds faults, and costs a tenth of a step
+    )
+    try:
+        yield
+    finally:
+        torch.utils.deterministic.fill_uninitialized_memory = filled
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+from collections.abc import Collection
 from pathlib import Path
 
 from irkit.core.errors import ModelError
@@ -45,12 +46,16 @@ def record_fingerprint(found: Found) -> str:
     return fingerprint(digests)
 
 
-def folder_fingerprint(folder: Path) -> str:
-    """Return the fingerprint of the names and contents of a folder's files, documentation and hidden files left out."""
+def folder_fingerprint(folder: Path, without: Collection[str] = ()) -> str:
+    """Return the fingerprint of the names and contents of a folder's files, documentation and hidden files left out, and
+    those that are named.
+    """
     files = {
         path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()
     }
-    return fingerprint({name: _sha256(path) for name, path in files.items() if _counts(name)})
+    return fingerprint(
+        {name: _sha256(path) for name, path in files.items() if _counts(name) and name not in without}
+    )
 
 
 def _counts(relative: str) -> bool:

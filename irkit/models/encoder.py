@@ -32,8 +32,9 @@ _PROMPT_NAMES = {"query": ("query",), "document": ("document", "passage", "corpu
 class Encoder:
     """A loaded encoder.
 
-    A side's prompt is the option's, else the one that the checkpoint states for that side (also when it states
-    ""), else the catalogue's, else what sentence-transformers takes: nothing, or the default prompt where the
+    A side's prompt is the option's, else the one that it was trained with where irkit did that and knows, else the one that the
+    checkpoint states for that side (also when it states ""), else the catalogue's, else what sentence-transformers takes: nothing,
+    or the default prompt where the
     model knows no prompt of that side. So it is the prompt of ``encode_query`` and ``encode_document`` but for
     two cases, on purpose: the catalogue's prompts, which sentence-transformers does not know; and a checkpoint
     that names its documents' prompt ``passage`` or ``corpus`` gets it, where sentence-transformers puts nothing
@@ -52,6 +53,8 @@ class Encoder:
         token_dim: the dimension of its token vectors.
         multi_vector: whether the checkpoint is a MultiVectorEncoder (ColBERT in the formats of Stanford, PyLate and
             sentence-transformers) or XTR: it gives token vectors only, and decides itself which tokens count.
+        tokens_only: whether it gives token vectors only: such a checkpoint, or a bi-encoder trained for multi-vector retrieval,
+            whose special tokens count where a bi-encoder's do.
     """
 
     def __init__(
@@ -85,7 +88,15 @@ class Encoder:
             ModelError: when the model is of another kind or cannot be loaded.
             ConfigError: when the device is not there, or ``max_length`` is more than the model's.
         """
-        kind = model_type(model.path) if model.path.is_dir() else "a file"
+        weights, trained = model.weights, model.trained
+        kind = model_type(weights.path) if weights.path.is_dir() else "a file"
+        if trained is not None and trained.kind == "blockrank":
+            hint = "use it in the stage blockrank"
+            raise ModelError.of("the model is a language model, and no encoder", where=model.name, hint=hint)
+        if trained is not None and kind in ("MultiVectorEncoder", "XTR", "ColBERTer"):
+            hint = "train it on a bi-encoder, such as minilm"
+            message = f"updates of a {kind} cannot be loaded"
+            raise ModelError.of(message, where=model.name, hint=hint)
         if kind == "ColBERTer":
             hint = "open it with irkit.models.opening.open_encoder"
             raise ModelError.of("the model is a ColBERTer", where=model.name, hint=hint)
@@ -94,14 +105,19 @@ class Encoder:
             raise ModelError.of(f"the model is no encoder: {kind}", where=model.name, hint=hint)
         self.name = model.name
         self.multi_vector = kind != "SentenceTransformer"
+        self.tokens_only = self.multi_vector or (trained is not None and trained.kind == "multivector")
+        told = trained.options if trained is not None and trained.kind == "multivector" else {}
+        self._unit = not self.multi_vector and bool(told.get("normalise", True))
+        max_length = max_length if max_length is not None else told.get("max_length")
+        asked: dict[str, str | None] = {side: told.get(f"{side}_prompt") for side in _PROMPT_NAMES}
+        asked |= {side: prompt for side, prompt in (prompts or {}).items() if prompt is not None}
         self.device = pick_device(device)
         self._model = load_model(kind, model, self.device, dtype, trust_remote_code)
         limit_length(self._model, max_length, model.name, documents_only=self.multi_vector)
         self._layout = Layout.of(self._model)
-        stated = self._markers() if self.multi_vector else _stated(model.path)
+        stated = self._markers() if self.multi_vector else _stated(weights.path)
         self._prompts = {
-            side: self._prompt(side, (prompts or {}).get(side), stated, model.prompts)
-            for side in _PROMPT_NAMES
+            side: self._prompt(side, asked.get(side), stated, model.prompts) for side in _PROMPT_NAMES
         }
         notes = {} if notes is None else notes
         notes |= {"device": self.device, "dtype": dtype, "model": model.source}
@@ -129,7 +145,8 @@ class Encoder:
 
     @property
     def token_dim(self) -> int:
-        """The dimension of its token vectors: a bi-encoder's hidden size, whatever follows the pooling.
+        """The dimension of its token vectors: a bi-encoder's hidden size, whatever follows the pooling, or that of the projection
+        that was trained on top of it.
 
         Raises:
             ModelError: when the model has no token vectors, such as static embeddings.
@@ -163,10 +180,11 @@ class Encoder:
         Raises:
             ModelError: for a multi-vector model, or when the model gives NaN or infinity.
         """
-        if self.multi_vector:
-            raise ModelError.of(
-                "the model gives token vectors only", where=self.name, hint="use it in the stage maxsim"
-            )
+        if self.tokens_only:
+            hint = "use it in the stage maxsim"
+            if not self.multi_vector:
+                hint += ", or take the model that it was trained from"
+            raise ModelError.of("the model gives token vectors only", where=self.name, hint=hint)
         out = np.zeros((len(texts), self.dim), np.float32)
         for rows, _, result in self._run(texts, side):
             out[rows] = self._finite(result["sentence_embedding"])
@@ -181,8 +199,8 @@ class Encoder:
         words: bool = False,
         salience: bool = False,
     ) -> Ragged:
-        """Return one vector a token, of length 1 for a bi-encoder's hidden states, as the model says for a
-        multi-vector model.
+        """Return one vector a token, of length 1 for a bi-encoder's hidden states and their trained projection unless that was
+        trained without, as the model says for a multi-vector model.
 
         Padding never appears. A text without any token has no row.
 
@@ -219,7 +237,7 @@ class Encoder:
                     columns.append(result["salience"].cpu().numpy())
                 for row, keep, *of_text in zip(rows, mask.cpu().numpy(), *columns, strict=True):
                     vectors, *more = (column[keep] for column in of_text)
-                    parts[row] = [vectors if self.multi_vector else unit(vectors), *more]
+                    parts[row] = [unit(vectors) if self._unit else vectors, *more]
         vectors, *more = (np.concatenate(column) for column in zip(empty, *parts, strict=True))
         return Ragged(
             offsets_of([len(part[0]) for part in parts]),

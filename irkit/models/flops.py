@@ -62,9 +62,13 @@ def _counter() -> Any:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    # torch knows those of its attention on accelerators, and not the one that it takes on the CPU
-    attention = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
-    return FlopCounterMode(display=False, custom_mapping={attention: _attention})
+    # torch counts neither the attention that it takes on the CPU, nor flash attention over fewer heads of keys than of queries
+    aten = torch.ops.aten
+    own = {
+        aten._scaled_dot_product_flash_attention_for_cpu: _attention,
+        aten._flash_attention_forward: _packed_attention,
+    }
+    return FlopCounterMode(display=False, custom_mapping=own)
 
 
 def _attention(
@@ -76,3 +80,20 @@ def _attention(
     for size in heads:
         count *= size
     return count
+
+
+def _packed_attention(
+    query: Any, key: Any, value: Any, row_bounds: Any, seen_bounds: Any, *_: Any, **__: Any
+) -> int:
+    """Count the same of flash attention: [B, S, heads, d] and [B, T, groups, d], or of segments that lie one behind the other,
+    [S, heads, d] and [T, groups, d], with the bounds of their rows and of what they see.
+    """
+    width = query.shape[-1] + value.shape[-1]
+    if row_bounds is None:
+        batch, asked, heads, _ = query.shape
+        return int(2 * batch * heads * asked * key.shape[1] * width)
+    pairs = int((row_bounds.long().diff() * seen_bounds.long().diff()).sum())
+    return int(2 * query.shape[1] * pairs * width)
+
+
+_packed_attention._get_raw = True  # type: ignore[attr-defined]  # what torch asks for to give tensors, and not their shapes

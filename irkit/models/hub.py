@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from irkit.core.errors import IrkitError, ModelError
@@ -59,6 +60,23 @@ def download(repo: str, revision: str | None) -> Path:
         return Path(snapshot_download(repo, revision=commit, ignore_patterns=ignored))
     except OSError as error:
         raise _unreachable(repo, revision, error) from error
+
+
+def descriptions(repo: str, commit: str, names: Sequence[str]) -> Path | None:
+    """Download some small files of a snapshot, those that it has, and return its folder; None where it has none of them.
+
+    Raises:
+        ModelError: when the hub cannot be reached.
+    """
+    from huggingface_hub import snapshot_download
+
+    _, files = _info(repo, commit)
+    if not set(names) & set(files):
+        return None
+    try:
+        return Path(snapshot_download(repo, revision=commit, allow_patterns=list(names)))
+    except OSError as error:
+        raise _unreachable(repo, commit, error) from error
 
 
 def _info(repo: str, revision: str | None) -> tuple[str, list[str]]:

@@ -16,7 +16,8 @@ Dtype: TypeAlias = Literal["float32", "bfloat16", "float16"]
 
 
 def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust_remote_code: bool) -> Any:
-    """Load a model folder with the class ``kind`` of sentence-transformers, or as XTR.
+    """Load a model folder with the class ``kind`` of sentence-transformers, or as XTR; of an adapter, the base model with its
+    updates merged into it, and its projection of token vectors in place of whatever makes one vector of them.
 
     Only files of the folder are used; nothing is asked of the network. Weights are safetensors, or pickles
     read by torch's ``weights_only`` unpickler, which builds tensors and nothing else.
@@ -25,7 +26,9 @@ def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust
         ModelError: when the folder cannot be loaded, or wants to run code of its own without
             ``trust_remote_code``.
     """
-    check_folder(model.path, trust_remote_code=trust_remote_code)
+    folder, adapted = model.weights.path, model.trained is not None and model.trained.adapter
+    for each in {folder, model.path}:
+        check_folder(each, trust_remote_code=trust_remote_code)
     import sentence_transformers
     import torch
 
@@ -33,20 +36,26 @@ def load_model(kind: str, model: ResolvedModel, device: str, dtype: Dtype, trust
         "device": device,
         "trust_remote_code": trust_remote_code,
         "local_files_only": True,
-        "model_kwargs": {"dtype": getattr(torch, dtype), "weights_only": True},
+        "model_kwargs": {"dtype": getattr(torch, "float32" if adapted else dtype), "weights_only": True},
     }
     try:
         with quiet():
             load = load_xtr if kind == "XTR" else getattr(sentence_transformers, kind)
-            loaded = load(str(model.path), **options)
+            loaded = load(str(folder), **options)
     except (
         Exception
     ) as error:  # torch, transformers, tokenizers and safetensors each raise what they like over a bad folder
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         hint = "a model may not run its own code unless the stage has trust_remote_code: true; otherwise fetch the model again"
-        raise ModelError.of(
-            f"the model cannot be loaded: {reason}", where=str(model.path), hint=hint
-        ) from error
+        raise ModelError.of(f"the model cannot be loaded: {reason}", where=str(folder), hint=hint) from error
+    if adapted:
+        from irkit.models.lora import merge
+
+        merge(model, loaded.transformers_model)
+    if model.trained is not None and model.trained.head:
+        from irkit.models.token_head import put_on
+
+        put_on(loaded, model)
     loaded.to(getattr(torch, dtype))
     loaded.eval()
     return loaded

@@ -3,7 +3,8 @@ trusts its code.
 
 transformers and sentence-transformers load pickled weights with torch's ``weights_only`` unpickler, prefer safetensors, and run
 code that comes with a model only under ``trust_remote_code``. Some references to foreign code they drop with a log line and go on
-with another function; here every one of them is an error, found before anything is loaded.
+with another function; here every one of them is an error, found before anything is loaded. So it is with an adapter: peft would
+import the module that its configuration names for Megatron's layers.
 """
 
 from __future__ import annotations
@@ -55,6 +56,10 @@ def read_json(file: Path, default: Any = None) -> Any:
 
 
 def _references(folder: Path) -> Iterator[tuple[Path, str]]:
+    adapter = folder / "adapter_config.json"
+    said = read_json(adapter)
+    if isinstance(said, dict) and said.get("megatron_config"):
+        yield adapter, str(said.get("megatron_core"))
     modules = folder / "modules.json"
     for module in read_json(modules, default=[]):
         kind = str(module.get("type", ""))

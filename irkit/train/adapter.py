@@ -10,9 +10,9 @@ import numpy as np
 from pydantic import BaseModel, PositiveInt
 
 from irkit.core.errors import ConfigError
-from irkit.train.bi_encoder import BiEncoderOptions, find_model, identity, is_cosine, open_bi_encoder
+from irkit.train.bi_encoder import BiEncoderOptions, identity, is_cosine, open_bi_encoder
 from irkit.train.examples import Examples
-from irkit.train.kinds import Kind
+from irkit.train.kinds import Kind, find_model
 from irkit.train.learner import Contrastive, Surroundings
 from irkit.train.recipe import Recipe, Training
 from irkit.train.vectors import document_vectors, frozen_vectors
@@ -51,7 +51,7 @@ class AdapterKind(Kind):
     @classmethod
     def reads(cls, options: BaseModel, place: Surroundings) -> str:
         """Return the fingerprint of the encoder."""
-        return find_model(cast(AdapterOptions, options), place).fingerprint
+        return find_model(cast(AdapterOptions, options).model, place).fingerprint
 
 
 class AdapterLearner(Contrastive):

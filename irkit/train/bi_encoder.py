@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
 
 from irkit.core.errors import ModelError
-from irkit.models.resolve import ResolvedModel, resolve
+from irkit.models.resolve import ResolvedModel
+from irkit.train.kinds import find_model
 from irkit.train.learner import Surroundings
 
 if TYPE_CHECKING:
@@ -34,12 +34,6 @@ class BiEncoderOptions(BaseModel):
     """Texts a batch where the frozen model encodes them."""
 
 
-def find_model(options: BiEncoderOptions, place: Surroundings) -> ResolvedModel:
-    """Return the model's files, under the recipe's name: those in ``place.model`` where training is told so."""
-    found = resolve(place.model or options.model, place.base)
-    return replace(found, name=options.model)
-
-
 def open_bi_encoder(options: BiEncoderOptions, place: Surroundings) -> tuple[Encoder, ResolvedModel]:
     """Load the encoder.
 
@@ -50,7 +44,7 @@ def open_bi_encoder(options: BiEncoderOptions, place: Surroundings) -> tuple[Enc
     from irkit.models.encoder import Encoder
 
     use_threads(place.threads)
-    model = find_model(options, place)
+    model = find_model(options.model, place)
     encoder = Encoder(
         model,
         dtype=options.dtype,

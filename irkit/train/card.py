@@ -13,8 +13,8 @@ from irkit.train.checkpoint import Standing
 from irkit.train.examples import Examples
 from irkit.train.recipe import Recipe
 
-REPORT, CARD = "report.json", "README.md"
-_PACKAGES = ("irkit", "numpy", "safetensors", "sentence-transformers", "torch", "transformers")
+CARD = "README.md"
+_PACKAGES = ("irkit", "numpy", "peft", "safetensors", "sentence-transformers", "torch", "transformers")
 
 
 def report(
@@ -27,8 +27,9 @@ def report(
     device: str,
     threads: int,
     seconds: float,
+    against: str,
 ) -> dict[str, Any]:
-    """Return what there is to say about a training, as JSON values."""
+    """Return what there is to say about a training, as JSON values; ``against`` says what held-out queries were ranked against."""
     return {
         "name": recipe.name,
         "variant": variant,
@@ -38,15 +39,15 @@ def report(
         "licence": recipe.licence,
         "recipe": recipe.to_data(),
         "sources": examples.origin.get("sources", []),
+        "teacher": examples.origin.get("teacher"),
         "examples": {
             "fingerprint": examples.fingerprint,
             "training": len(examples.training),
             "held_out": len(examples.held),
             "documents": len(examples.documents),
-            "pool": len(examples.pool),
         },
         "validation": {
-            "metric": f"ndcg@10 of the held-out queries, against {len(examples.pool)} documents",
+            "metric": f"ndcg@10 of the held-out queries, against {against}",
             "before": standing.looks["0"],
             "after": standing.looks[str(standing.best_step)],
             "overall": {
@@ -98,7 +99,7 @@ def card(said: Mapping[str, Any], usage: str) -> str:
         "",
         "## Held-out queries",
         "",
-        f"nDCG@10 against {said['examples']['pool']} documents of all sources: to compare before and after. The step was chosen on",
+        f"nDCG@10 against {checked['metric'].partition(', against ')[2]}: to compare before and after. The step was chosen on",
         "them, with judged and generated queries of equal weight, so the scores of other queries are lower.",
         "",
         "| source | before | after |",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 from irkit.core.errors import DataError
 from irkit.core.fingerprint import fingerprint
 
-FORMAT = 1
+if TYPE_CHECKING:
+    from irkit.models.encoder import Side
+
+FORMAT = 2
 POOL = 20_000
 """The most documents that held-out queries are ranked against."""
-_COLUMNS = ("text", "positives", "negatives", "task", "held")
+_COLUMNS = ("text", "positives", "negatives", "task", "held", "scores")
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class Example:
         negatives: those of mined negatives, best first.
         task: the source that it comes from, as reports name it.
         held: whether it is held out of training, for validation.
+        scores: what a teacher gave (*positives, *negatives), in this order; nan where it gave nothing. None without a teacher.
     """
 
     text: str
@@ -39,6 +44,7 @@ class Example:
     negatives: tuple[int, ...] = ()
     task: str = "queries"
     held: bool = False
+    scores: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -53,7 +59,8 @@ class Examples:
     @cached_property
     def fingerprint(self) -> str:
         """The fingerprint of the texts and of what is relevant to what."""
-        return fingerprint({"documents": self.documents, **self._columns()})
+        groups = self.origin.get("groups")
+        return fingerprint({"documents": self.documents, "groups": groups, **self._columns()})
 
     @cached_property
     def training(self) -> NDArray[np.int64]:
@@ -64,6 +71,27 @@ class Examples:
     def held(self) -> NDArray[np.int64]:
         """The numbers of the queries held out."""
         return np.array([i for i, query in enumerate(self.queries) if query.held], np.int64)
+
+    @cached_property
+    def relevant(self) -> list[frozenset[int]]:
+        """Per query the numbers of its relevant documents and, where sources read a document in several ways (whole, without its
+        title, without a sentence), of those documents read otherwise: they are no negatives of the query's.
+        """
+        groups = self.origin.get("groups") or list(range(len(self.documents)))
+        members: dict[int, list[int]] = {}
+        for number, group in enumerate(groups):
+            members.setdefault(group, []).append(number)
+        return [
+            frozenset(n for doc in query.positives for n in members[groups[doc]]) for query in self.queries
+        ]
+
+    @cached_property
+    def parts(self) -> NDArray[np.bool_]:
+        """Whether a document is read without its title, or is another part of one, ``bool[D]``. What fills up a query's
+        documents is to be such as they are.
+        """
+        places = self.origin.get("places") or [[0, 0]] * len(self.documents)
+        return np.array([source < 0 for source, _ in places], np.bool_)
 
     @cached_property
     def pool(self) -> NDArray[np.int64]:
@@ -77,6 +105,15 @@ class Examples:
         room = min(max(0, POOL - len(own)), len(others))
         spread = [others[i * len(others) // room] for i in range(room)]
         return np.array(sorted(own.union(spread)), np.int64)
+
+    def texts(self) -> dict[Side, list[str]]:
+        """Return all texts by their side: the queries' and the documents'."""
+        return {"query": [query.text for query in self.queries], "document": self.documents}
+
+    def by_task(self, values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
+        """Return the means of the held-out queries' values, in the order of ``held``, by task."""
+        tasks, found = np.array([self.queries[row].task for row in self.held]), np.asarray(values)
+        return {task: float(found[tasks == task].mean()) for task in dict.fromkeys(tasks.tolist())}
 
     def overall(self, scores: Mapping[str, float]) -> float:
         """Return one number for the scores of the sources: judged queries count as much as generated ones, however many sources
@@ -117,7 +154,9 @@ class Examples:
         Raises:
             DataError: when it cannot be read, or is none, or is damaged.
         """
-        hint = "make it with: irkit train RECIPE --prepare-only"
+        hint = (
+            "make it with: irkit train RECIPE --prepare-only; one that an interrupted run left may be removed"
+        )
         try:
             data = json.loads(gzip.decompress(path.read_bytes()))
         except (OSError, EOFError, ValueError) as error:
@@ -135,13 +174,22 @@ class Examples:
 
     def _columns(self) -> dict[str, list[Any]]:
         def plain(value: Any) -> Any:
-            return list(value) if isinstance(value, tuple) else value
+            if not isinstance(value, tuple):
+                return value
+            return [None if isinstance(each, float) and math.isnan(each) else each for each in value]
 
         return {name: [plain(getattr(query, name)) for query in self.queries] for name in _COLUMNS}
 
 
 def _rows(columns: Mapping[str, list[Any]]) -> list[Example]:
     return [
-        Example(text, tuple(positives), tuple(negatives), task, held)
-        for text, positives, negatives, task, held in zip(*(columns[c] for c in _COLUMNS), strict=True)
+        Example(text, tuple(positives), tuple(negatives), task, held, _scores(scores))
+        for text, positives, negatives, task, held, scores in zip(
+            *(columns[c] for c in _COLUMNS), strict=True
+        )
     ]
+
+
+def _scores(values: list[float | None] | None) -> tuple[float, ...] | None:
+    """Return scores as they were before JSON, which has no nan."""
+    return None if values is None else tuple(math.nan if each is None else float(each) for each in values)

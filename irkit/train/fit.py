@@ -17,8 +17,9 @@ from filelock import FileLock, Timeout
 from irkit.config.yaml import Located
 from irkit.core.errors import ConfigError, ModelError
 from irkit.core.files import appearing
+from irkit.models.trained import REPORT
 from irkit.pipeline.context import Progress, Runtime, Silent
-from irkit.train.card import CARD, REPORT, card, report
+from irkit.train.card import CARD, card, report
 from irkit.train.examples import Examples
 from irkit.train.kinds import kind_of
 from irkit.train.learner import Stored, Surroundings
@@ -112,7 +113,9 @@ def _one(
     standing = train(learner, recipe, examples, checkpoints, place.progress, f"training {name}", key)
     facts = {"untrained": at_first, "trained": learner.facts()}
     seconds = time.perf_counter() - began
-    said = report(recipe, variant, examples, standing, facts, key, place.device, place.threads, seconds)
+    said = report(
+        recipe, variant, examples, standing, facts, key, place.device, place.threads, seconds, learner.against
+    )
     path = _path(folder, place.base)
     with _told(folder), appearing(folder) as partial:
         brief = {

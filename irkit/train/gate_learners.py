@@ -45,7 +45,7 @@ class GateLearner(Contrastive):
         self.place, self.encoder, self.model, self.gate = place, encoder, model, gate
         self.cosine = is_cosine(self.options, encoder)
         self.rarity = self._rarity() if self.options.statistics == "idf" else None
-        self.sides = ("query", "document") if self.options.side == "both" else ("query",)
+        self.sides: tuple[Side, ...] = ("query", "document") if self.options.side == "both" else ("query",)
 
     def _rarity(self) -> Any:
         """Return each token's rarity among the documents of the examples, ``float32[vocabulary]``."""
@@ -119,13 +119,13 @@ class FrozenLearner(GateLearner):
         assert self.gate is not None  # noqa: S101 - the options refuse it
         key = identity(self.options, self.model)
         self._tokens: dict[str, dict[str, NDArray[Any]]] = {}
-        texts = {"query": [q.text for q in self.examples.queries], "document": self.examples.documents}
+        texts = self.examples.texts()
         states = "none"
         if self.options.method == "llr":
             states = "first" if self.options.form == "paper" else "all"
         self._states = states
         for side in self.sides:
-            self._tokens[side] = frozen_tokens(self.encoder, texts[side], side, states, self.place, key)  # type: ignore[arg-type]
+            self._tokens[side] = frozen_tokens(self.encoder, texts[side], side, states, self.place, key)
         if "document" not in self.sides:
             found = document_vectors(self.encoder, self.options, texts["document"], self.place, key)
             self._found = torch.from_numpy(found).to(self.place.device)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
 from irkit.core.errors import ConfigError, nearest
+from irkit.models.resolve import ResolvedModel, resolve
 
 if TYPE_CHECKING:
     from irkit.train.examples import Examples
@@ -17,7 +19,9 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "adapter": "irkit.train.adapter:AdapterKind",
+    "blockrank": "irkit.train.blockrank.kind:BlockRankKind",
     "lexsembridge": "irkit.train.lexsembridge:LexSemBridgeKind",
+    "multivector": "irkit.train.multivector.kind:MultiVectorKind",
 }
 _registered: dict[str, type[Kind]] = {}
 
@@ -74,3 +78,12 @@ def kind_of(name: str) -> type[Kind]:
     module, _, attribute = _HOMES[name].partition(":")
     found: type[Kind] = getattr(import_module(module), attribute)
     return found
+
+
+def find_model(name: str, place: Surroundings) -> ResolvedModel:
+    """Return a model's files, under the name that the recipe gives it: those in ``place.model`` where training is told so.
+
+    Raises:
+        ModelError: when there is no such model.
+    """
+    return replace(resolve(place.model or name, place.base), name=name)

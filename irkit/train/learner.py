@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.pipeline.context import Progress, Silent
-from irkit.train.losses import info_nce
+from irkit.train.candidates import Candidates
 
 if TYPE_CHECKING:
     import torch
@@ -91,6 +91,11 @@ class Learner(ABC):
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that use what was trained, as YAML; ``name`` is its folder."""
 
+    @property
+    @abstractmethod
+    def against(self) -> str:
+        """What :meth:`validate` ranks the held-out queries against, in words."""
+
     def facts(self) -> dict[str, Any]:
         """Return what the report should say about the weights now, as JSON values."""
         return {}
@@ -105,7 +110,7 @@ class Contrastive(Learner):
 
     def __init__(self, recipe: Recipe, examples: Examples) -> None:
         self.recipe, self.examples = recipe, examples
-        self._relevant = [frozenset(query.positives) for query in examples.queries]
+        self._relevant = examples.relevant
 
     @abstractmethod
     def queries(self, rows: Sequence[int]) -> torch.Tensor:
@@ -117,39 +122,14 @@ class Contrastive(Learner):
 
     def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
         """Return InfoNCE over the batch."""
-        import torch
+        drawn = Candidates.draw(self.recipe, self.examples, rows, step)
+        asked, found = self.queries(rows), self.documents(drawn.documents)
+        return drawn.loss(asked @ found.T, self.recipe.training.temperature)
 
-        candidates, target = self.candidates(rows, step)
-        unique = list(dict.fromkeys(candidates))
-        place = {number: i for i, number in enumerate(unique)}
-        barred = np.array(
-            [
-                [n in self._relevant[row] and n != candidates[t] for n in unique]
-                for row, t in zip(rows, target, strict=True)
-            ]
-        )
-        asked, found = self.queries(rows), self.documents(unique)
-        goal = torch.tensor([place[candidates[t]] for t in target], device=asked.device)
-        return info_nce(
-            asked @ found.T,
-            goal,
-            torch.from_numpy(barred).to(asked.device),
-            self.recipe.training.temperature,
-        )
-
-    def candidates(self, rows: Sequence[int], step: int) -> tuple[list[int], list[int]]:
-        """Draw the documents of a batch, and where among them each query's target stands."""
-        draws = np.random.Generator(np.random.PCG64([self.recipe.seed, 1, step]))
-        found: list[int] = []
-        target: list[int] = []
-        for row in rows:
-            query = self.examples.queries[row]
-            target.append(len(found))
-            found.append(query.positives[draws.integers(len(query.positives))])
-            some = min(self.recipe.training.group - 1, len(query.negatives))
-            if some:
-                found += [query.negatives[i] for i in draws.choice(len(query.negatives), some, replace=False)]
-        return found, target
+    @property
+    def against(self) -> str:
+        """All documents, or as many as can be."""
+        return f"{len(self.examples.pool)} documents of all sources"
 
     def validate(self) -> dict[str, float]:
         """Return the mean nDCG@10 of the held-out queries, ranked against ``examples.pool``."""
@@ -162,8 +142,7 @@ class Contrastive(Learner):
             found = torch.cat([self.documents(block) for block in blocks])[np.argsort(by_length)]
             scores = torch.cat([self.queries(rows[i : i + 256]) @ found.T for i in range(0, len(rows), 256)])
         values = ndcg(scores.float().cpu().numpy(), [self._relevant[row] for row in rows], pool.tolist())
-        tasks = np.array([self.examples.queries[row].task for row in rows])
-        return {task: float(values[tasks == task].mean()) for task in dict.fromkeys(tasks.tolist())}
+        return self.examples.by_task(values)
 
 
 def ndcg(

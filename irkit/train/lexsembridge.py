@@ -13,10 +13,10 @@ from pydantic import BaseModel, PositiveFloat, PositiveInt, model_validator
 
 from irkit.models.lexsembridge_files import Activation, Form, GateSide, Method, Statistics
 from irkit.pipeline.options import OptionError
-from irkit.train.bi_encoder import BiEncoderOptions, find_model, open_bi_encoder
+from irkit.train.bi_encoder import BiEncoderOptions, open_bi_encoder
 from irkit.train.examples import Examples
 from irkit.train.gate_learners import FrozenLearner, UnfrozenLearner
-from irkit.train.kinds import Kind
+from irkit.train.kinds import Kind, find_model
 from irkit.train.learner import Contrastive, Surroundings
 from irkit.train.recipe import Recipe
 
@@ -74,7 +74,7 @@ class LexSemBridgeKind(Kind):
     @classmethod
     def reads(cls, options: BaseModel, place: Surroundings) -> str:
         """Return the fingerprint of the encoder."""
-        return find_model(cast(LexSemBridgeOptions, options), place).fingerprint
+        return find_model(cast(LexSemBridgeOptions, options).model, place).fingerprint
 
 
 def _new_gate(

@@ -9,8 +9,7 @@ algorithms.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ import numpy as np
 
 from irkit.core.errors import ModelError
 from irkit.core.fingerprint import fingerprint
+from irkit.models.device import deterministic
 from irkit.pipeline.context import Progress
 from irkit.train.checkpoint import (
     Standing,
@@ -77,7 +77,7 @@ def train(
         best = tensors["best"]
         if optimizer is not None:
             restore_optimizer(optimizer, tensors["optimizer"])
-    with _deterministic(), progress.task(label, steps if optimizer else 0, standing.step) as advance:
+    with deterministic(), progress.task(label, steps if optimizer else 0, standing.step) as advance:
         began = time.perf_counter() - standing.seconds
         while optimizer is not None and standing.step < steps and not standing.stopped:
             loss = _step(learner, optimizer, rates, recipe, examples, standing.step, steps)
@@ -178,26 +178,3 @@ def _look(standing: Standing, scores: Mapping[str, float], examples: Examples) -
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:
     return {name: value.detach().clone() for name, value in state.items()}
-
-
-@contextmanager
-def _deterministic() -> Iterator[None]:
-    import os
-
-    import torch
-
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    before = (
-        torch.are_deterministic_algorithms_enabled(),
-        torch.is_deterministic_algorithms_warn_only_enabled(),
-    )
-    torch.use_deterministic_algorithms(True, warn_only=True)
-    filled = torch.utils.deterministic.fill_uninitialized_memory
-    torch.utils.deterministic.fill_uninitialized_memory = (
-        False  # it finds faults, and costs a tenth of a step
-    )
-    try:
-        yield
-    finally:
-        torch.utils.deterministic.fill_uninitialized_memory = filled
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])

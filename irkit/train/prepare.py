@@ -1,10 +1,13 @@
-"""From a recipe to its examples: collections are opened, queries made, negatives mined. The only part that needs Java or faiss."""
+"""From a recipe to its examples: collections are opened, queries made, negatives mined, all scored by a teacher. The only part that
+needs Java or faiss.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -13,24 +16,19 @@ from irkit.core.errors import DataError
 from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
-from irkit.data.draws import Draws
 from irkit.data.spec import split_of
-from irkit.data.tasks import make_queries
+from irkit.data.tasks_views import body_of
 from irkit.train.examples import Example, Examples
-from irkit.train.recipe import DataSource, Negatives, Recipe
-
-
-class _Asked(NamedTuple):
-    """A query before its documents have numbers: codes of relevant documents, and what it is held out by."""
-
-    text: str
-    relevant: tuple[int, ...]
-    unit: str
-    row: int
+from irkit.train.recipe import Recipe
+from irkit.train.sources.asked import Asked, asked_of
+from irkit.train.sources.documents import Documents, body_digests, others, whole_digests
+from irkit.train.sources.options import PARTS, DataSource, Negatives
+from irkit.train.sources.written import round_trip
+from irkit.train.teacher.scores import taught
 
 
 def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
-    """Gather the queries of every source, mine their negatives, and hold some out.
+    """Gather the queries of every source, mine their negatives, have them scored, and hold some out.
 
     A held-out query is drawn with all that share its text; one with a single relevant document with all such of that document,
     judged or generated, whatever source they come from: what is held out asks for documents that no other such query asked for.
@@ -38,34 +36,29 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
     Raises:
         DataError: when a source gives no query.
     """
-    documents: dict[tuple[str, int], int] = {}
-    texts: list[str] = []
+    documents = Documents()
     queries: list[Example] = []
     units: list[str] = []
     origin: list[dict[str, Any]] = []
     taken: dict[str, int] = {}
-    places: list[tuple[int, int]] = []
     for place, source in enumerate(recipe.data):
         collection = workspace.open(source.collection)
-        asked, facts = _asked(collection, source, recipe.seed)
-        asked, excluded = _without(asked, collection, source, workspace)
+        gathered = asked_of(collection, source, recipe.seed, workspace)
+        asked, facts = gathered.queries, gathered.facts
         label = f"{collection.name} {source.task}"
         taken[label] = taken.get(label, 0) + 1
         label = label if taken[label] == 1 else f"{label} ({taken[label]})"
         found = _mined(recipe, source, collection, asked, workspace)
-
-        def number(code: int, collection: Collection = collection, place: int = place) -> int:
-            key = (collection.docs_fingerprint, code)
-            if key not in documents:
-                documents[key] = len(texts)
-                texts.append(collection.docs.text(code))
-                places.append((place, code))
-            return documents[key]
-
-        for i, query in enumerate(asked):
-            negatives = _negatives(recipe, found, i, query) if found is not None else []
-            relevant, mined = (tuple(map(number, codes)) for codes in (query.relevant, negatives))
-            queries.append(Example(query.text, relevant, mined, label))
+        if source.task == "generated" and found is not None:
+            asked, found, lost = _found_again(source, collection, asked, found)
+            facts = {**facts, "skipped": {**facts["skipped"], "its document is not found": lost}}
+        negatives = _negatives(recipe, source, collection, found, asked)
+        for query, mined in zip(asked, negatives, strict=True):
+            positives, wrong = (
+                tuple(_number(documents, place, collection, code, query, text) for code in codes)
+                for codes, text in ((query.relevant, query.answer), (mined, None))
+            )
+            queries.append(Example(query.text, positives, wrong, label))
             units.append(query.unit)
         origin.append(
             {
@@ -74,73 +67,33 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
                 "split": split_of(source.collection),
                 "fingerprint": collection.fingerprint,
                 "queries": len(asked),
-                "generated": source.made is not None,
-                **({"excluded": excluded} if source.exclude else {}),
+                "generated": source.task != "queries",
                 **facts,
             }
         )
     held = _held(queries, units, recipe)
-    queries = [
-        Example(q.text, q.positives, q.negatives, q.task, unit in held)
-        for q, unit in zip(queries, units, strict=True)
-    ]
+    queries = [replace(query, held=unit in held) for query, unit in zip(queries, units, strict=True)]
     if all(query.held for query in queries):
         hint = "take more queries, or validation: {share: ...} smaller"
         raise DataError.of("nothing is left to train on", where=recipe.name, hint=hint)
-    whence = {"sources": origin, "places": [list(each) for each in places]}
-    return Examples(texts, queries, recipe.to_data(), whence)
+    places = [list(each) for each in documents.places]
+    whence: dict[str, Any] = {"sources": origin, "places": places, "groups": documents.groups}
+    if recipe.teacher is not None:
+        queries, whence["teacher"] = taught(recipe.teacher, documents, queries, workspace)
+    return Examples(documents.texts(), queries, recipe.to_data(), whence)
 
 
-def _asked(collection: Collection, source: DataSource, seed: int) -> tuple[list[_Asked], dict[str, Any]]:
-    count = len(collection.docs)
-    if source.made is not None:
-        from dataclasses import replace
-
-        made = make_queries(collection, replace(source.made, seed=seed))
-        space = collection.docs_fingerprint
-        asked = [
-            _Asked(q.text, (q.doc, *q.copies), f"passage {space} {min(q.doc, *q.copies, q.doc)}", -1)
-            for q in made.queries
-        ]
-        return asked, {"skipped": made.skipped}
-    asked = []
-    space = collection.docs_fingerprint
-    for row, text in enumerate(collection.queries.text):
-        codes, gains = collection.qrels[row]
-        good = codes[(gains > 0) & (codes < count)]
-        if text.strip() and len(good):
-            unit = (
-                f"query {' '.join(text.casefold().split())}"
-                if len(good) > 1
-                else f"passage {space} {good[0]}"
-            )
-            asked.append(_Asked(text, tuple(good.tolist()), unit, row))
-    if not asked:
-        hint = "choose a split with judgements, or task: keyword with all_docs: true"
-        raise DataError.of("no query has a relevant document", where=collection.name, hint=hint)
-    if source.queries is not None and source.queries < len(asked):
-        draws = Draws(f"irkit train {seed} queries of {collection.name}")
-        asked = sorted(draws.sample(asked, source.queries), key=lambda query: query.row)
-    return asked, {}
-
-
-def _without(
-    asked: list[_Asked], collection: Collection, source: DataSource, workspace: Workspace
-) -> tuple[list[_Asked], int]:
-    """Return the queries whose document is relevant in no excluded collection, and how many others there were."""
-    barred: set[str] = set()
-    for spec in source.exclude:
-        other = workspace.open(spec)
-        codes = other.qrels.doc[(other.qrels.gain > 0) & (other.qrels.doc < len(other.docs))]
-        barred.update(map(other.docs.docno, set(codes.tolist())))
-    left = [q for q in asked if not any(collection.docs.docno(code) in barred for code in q.relevant)]
-    if not left:
-        raise DataError.of("every passage is excluded", where=collection.name, hint="set all_docs: true")
-    return left, len(asked) - len(left)
+def _number(
+    documents: Documents, place: int, collection: Collection, code: int, query: Asked, text: str | None
+) -> int:
+    """Return the number of a document as its query reads it: whole, or its body, or the part that answers the query."""
+    if query.answer is None:
+        return documents.whole(place, collection, code)
+    return documents.part(body_of(collection.docs, code) if text is None else text, collection, code)
 
 
 def _mined(
-    recipe: Recipe, source: DataSource, collection: Collection, asked: Sequence[_Asked], workspace: Workspace
+    recipe: Recipe, source: DataSource, collection: Collection, asked: Sequence[Asked], workspace: Workspace
 ) -> Rankings | None:
     """Return the rankings of the queries by the recipe's pipeline; the store keeps those of judged queries."""
     if recipe.pipeline is None:
@@ -151,10 +104,42 @@ def _mined(
     return workspace.searcher(recipe.pipeline, collection)(Queries.of([query.text for query in asked]))
 
 
-def _negatives(recipe: Recipe, found: Rankings, row: int, query: _Asked) -> list[int]:
+def _found_again(
+    source: DataSource, collection: Collection, asked: list[Asked], found: Rankings
+) -> tuple[list[Asked], Rankings, int]:
+    """Keep the written queries whose document the pipeline finds; return how many were dropped, too.
+
+    Raises:
+        DataError: when none is left.
+    """
+    rows = round_trip(found, [query.relevant[0] for query in asked], source.keep_rank)
+    if not rows:
+        message = f"of {len(asked)} written queries none finds its document among the best {source.keep_rank}"
+        hint = "set keep_rank higher, or take another writer"
+        raise DataError.of(message, where=collection.name, hint=hint)
+    return [asked[row] for row in rows], found.take(rows), len(asked) - len(rows)
+
+
+def _negatives(
+    recipe: Recipe,
+    source: DataSource,
+    collection: Collection,
+    found: Rankings | None,
+    asked: Sequence[Asked],
+) -> list[list[int]]:
+    """Return the codes of each query's negatives. A copy of a document that a made query asks for is none, as it is read."""
+    if found is None:
+        return [[] for _ in asked]
     options = recipe.negatives or Negatives()
-    codes = found[row][0][options.skip : options.depth]
-    return [int(code) for code in codes[~np.isin(codes, query.relevant)][: options.keep]]
+    digest = body_digests(collection) if source.task in PARTS else whole_digests(collection)
+    mined = []
+    for row, query in enumerate(asked):
+        codes = found[row][0][options.skip : options.depth]
+        left = codes[~np.isin(codes, query.relevant)].tolist()
+        if source.task != "queries":
+            left = others(left, query.relevant, digest)
+        mined.append(left[: options.keep])
+    return mined
 
 
 def _held(queries: Sequence[Example], units: Sequence[str], recipe: Recipe) -> set[str]:

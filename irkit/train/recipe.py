@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
@@ -14,10 +14,10 @@ from irkit.config.override import override
 from irkit.config.steps import read_pipeline, validation_problems
 from irkit.config.yaml import Located, parse_yaml
 from irkit.core.errors import ConfigError, IrkitError, Place, Problem, nearest
-from irkit.data.spec import LocalSpec
-from irkit.data.tasks import TaskOptions
-from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline, pipelines_to_data
+from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline
 from irkit.train.kinds import kind_names, kind_of
+from irkit.train.sources.options import DataSource, Negatives
+from irkit.train.teacher.pipeline import teacher_misfits
 
 KEYS = (
     "name",
@@ -26,6 +26,7 @@ KEYS = (
     "seed",
     "data",
     "negatives",
+    "teacher",
     "validation",
     "training",
     "options",
@@ -40,55 +41,6 @@ M = TypeVar("M", bound=BaseModel)
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class DataSource(_Part):
-    """Queries with relevant documents: those of a collection's judgements, or made from its relevant passages."""
-
-    collection: str | LocalSpec
-    """An id, or a mapping of local files; of a split that nothing is to be judged on later."""
-    task: Literal["queries", "keyword", "passage-part"] = "queries"
-    """``queries``: the judged ones; the others are generated as ``irkit make-task`` does."""
-    queries: PositiveInt | None = None
-    """How many queries, or passages for generated ones, are drawn; all unless given."""
-    lengths: tuple[PositiveInt, ...] = TaskOptions.lengths
-    """Of passage-part: in words."""
-    terms: tuple[PositiveInt, PositiveInt] = TaskOptions.terms
-    """Of keyword: the fewest and the most."""
-    all_docs: bool = False
-    """Make queries from any document, not only from those that are relevant to a judged query."""
-    exclude: tuple[str | LocalSpec, ...] = ()
-    """Collections with the same document ids: of what is relevant in them no query is generated. Name the tasks here that the
-    result is to be judged on."""
-
-    @property
-    def made(self) -> TaskOptions | None:
-        """How queries are generated; None for judged ones."""
-        if self.task == "queries":
-            return None
-        return TaskOptions(self.task, self.queries, 0, self.lengths, self.terms, self.all_docs)
-
-    def check(self) -> None:
-        """Check the numbers of what is generated.
-
-        Raises:
-            ConfigError: for one that cannot be, and for judged queries with ``exclude``.
-        """
-        _ = self.made
-        if self.exclude and self.task == "queries":
-            hint = "leave exclude out, or generate queries: task: keyword"
-            raise ConfigError.of("judged queries are taken as they are", where="exclude", hint=hint)
-
-
-class Negatives(_Part):
-    """Documents that a pipeline finds and that are not judged relevant."""
-
-    depth: PositiveInt = 50
-    """How deep in its rankings negatives are looked for."""
-    skip: NonNegativeInt = 0
-    """How many of its best hits are passed over: many of them are relevant and not judged."""
-    keep: PositiveInt = 16
-    """How many of a query are kept, best first; which of them a step uses is drawn."""
 
 
 class Validation(_Part):
@@ -144,6 +96,8 @@ class Recipe(_Part):
     variants: dict[str, dict[str, Any]] = Field(default_factory=dict)
     pipeline: Pipeline | None = Field(None, exclude=True)
     """What mines the negatives."""
+    teacher: Pipeline | None = Field(None, exclude=True)
+    """What scores every query's documents, for distillation."""
 
     def variant(self, name: str | None) -> Recipe:
         """Return the recipe with the changes of one of its variants; itself for None."""
@@ -163,15 +117,17 @@ class Recipe(_Part):
         """Return the recipe as YAML has it, defaults written out."""
         data = self.model_dump(mode="json", exclude_none=True)
         if self.pipeline is not None and self.negatives is not None:
-            steps = pipelines_to_data({"mined": self.pipeline})["mined"]
-            data["negatives"] = {"pipeline": steps, **data["negatives"]}
+            data["negatives"] = {"pipeline": self.pipeline.to_data(), **data["negatives"]}
+        if self.teacher is not None:
+            data["teacher"] = {"pipeline": self.teacher.to_data()}
         return data
 
     def shared(self) -> dict[str, Any]:
         """Return what decides the examples besides the collections' content, as JSON values."""
         data = self.to_data()
         held = {key: data["validation"][key] for key in ("share", "queries")}
-        return {"seed": self.seed, "data": data["data"], "negatives": data.get("negatives"), "held": held}
+        given = {key: data.get(key) for key in ("data", "negatives", "teacher")}
+        return {"seed": self.seed, **given, "held": held}
 
     def _varied(self) -> dict[str, Any]:
         return {key: value for key, value in self.model_dump(mode="json").items() if key in VARIED}
@@ -244,13 +200,13 @@ class _Reader:
             self.fail(("seed",), f"a seed is a whole number from 0 on, not {seed!r}")
         sources = self.sources(data.get("data"))
         pipeline, negatives = self.negatives(data.get("negatives"))
+        teacher = self.teacher(data.get("teacher"))
         validation = self.part(("validation",), data.get("validation"), Validation)
         training = self.part(("training",), data.get("training"), Training)
         known = isinstance(kind, str) and kind in kind_names()
         options = self.part(("options",), data.get("options"), kind_of(str(kind)).Options) if known else None
-        if not self.problems and training.group > 1 and pipeline is None:
-            hint = "give negatives: {pipeline: [bm25]}, or training: {group: 1}"
-            self.fail(("training", "group"), "a group of documents needs mined negatives", hint)
+        if not self.problems and pipeline is None:
+            self.unmined(sources, training)
         if known:
             self.variants(data.get("variants"), str(kind))
         if self.problems:
@@ -263,6 +219,7 @@ class _Reader:
             data=tuple(sources),
             negatives=negatives,
             pipeline=pipeline,
+            teacher=teacher,
             options=options,
             licence=data.get("licence", "unknown"),
             variants=data.get("variants") or {},
@@ -300,6 +257,9 @@ class _Reader:
                 if self.check:
                     for spec in (source.collection, *source.exclude):
                         self.check(spec)
+                if self.base and source.writer:
+                    for _, fault in source.writer.faults(self.base):
+                        self.fail((*path, "writer"), fault.message, fault.hint)
             except IrkitError as error:
                 for each in error.problems:
                     named = f"{each.where}: {each.message}" if each.where else each.message
@@ -313,14 +273,40 @@ class _Reader:
             hint = "for example: negatives: {pipeline: [bm25: {k: 50}]}"
             self.fail(("negatives",), "negatives need a pipeline that finds them", hint)
             return None, None
-        path: Place = ("negatives", "pipeline")
-        pipeline = read_pipeline(self.located, path, value["pipeline"], self.problems, self.base)
-        if pipeline is not None:
-            misfits: Problems = []
-            compile_pipeline(pipeline, misfits, path)
-            self.problems += [self.located.problem(*misfit) for misfit in misfits]
+        pipeline = self.pipeline(("negatives", "pipeline"), value["pipeline"], _misfits)
         rest = {key: each for key, each in value.items() if key != "pipeline"}
         return pipeline, self.part(("negatives",), rest, Negatives)
+
+    def unmined(self, sources: Sequence[DataSource], training: Training) -> None:
+        """Note what a recipe without negatives cannot do."""
+        hint = "give negatives: {pipeline: [bm25: {k: 50}]}"
+        if training.group > 1:
+            told = f"{hint}, or training: {{group: 1}}"
+            self.fail(("training", "group"), "a group of documents needs mined negatives", told)
+        for i, source in enumerate(sources):
+            if source.task == "generated":
+                message = "written queries are kept where the negatives' pipeline finds their documents"
+                self.fail(("data", i), message, hint)
+
+    def teacher(self, value: Any) -> Pipeline | None:
+        if value is None:
+            return None
+        if not isinstance(value, dict) or "pipeline" not in value:
+            hint = "for example: teacher: {pipeline: [maxsim: {model: minilm}]}"
+            self.fail(("teacher",), "a teacher needs a pipeline that gives scores", hint)
+            return None
+        for key in value:
+            if key != "pipeline":
+                self.fail(("teacher", key), f"unknown option {key!r}", "a teacher has a pipeline and no more")
+        return self.pipeline(("teacher", "pipeline"), value["pipeline"], teacher_misfits)
+
+    def pipeline(
+        self, path: Place, value: Any, misfits: Callable[[Pipeline, Place], Problems]
+    ) -> Pipeline | None:
+        pipeline = read_pipeline(self.located, path, value, self.problems, self.base)
+        if pipeline is not None:
+            self.problems += [self.located.problem(*misfit) for misfit in misfits(pipeline, path)]
+        return pipeline
 
     def variants(self, value: Any, kind: str) -> None:
         if value is None:
@@ -348,6 +334,12 @@ class _Reader:
                     self.part((*path, key), whole, models[key])
                 elif key in models:
                     self.fail((*path, key), f"{key!r} is a mapping of options, not {change!r}")
+
+
+def _misfits(pipeline: Pipeline, at: Place) -> Problems:
+    found: Problems = []
+    compile_pipeline(pipeline, found, at)
+    return found
 
 
 def _merged(whole: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -75,6 +75,8 @@ def stored(recipe: Recipe, examples: Examples, workspace: Workspace) -> Stored:
     def find(options: BiEncoderOptions) -> NDArray[np.float32] | None:
         from irkit.stages.dense import Dense
 
+        if (places < 0).any():  # a part of a document, which no search has encoded
+            return None
         own = options.model_dump(include=set(BiEncoderOptions.model_fields) & set(Dense.model_fields))
         dense, out = cast(Dense, make_stage("dense", **own)), None
         for source in np.unique(places[:, 0]).tolist():

@@ -9,6 +9,7 @@ from inspect import signature
 from pathlib import Path
 
 import pytest
+from toys import write_beir
 from typer.main import get_command
 
 import irkit
@@ -19,6 +20,7 @@ from irkit.config.experiment import load_experiment
 from irkit.data.published import read_published
 from irkit.pipeline import registry
 from irkit.testing import check_stage
+from irkit.train.__main__ import main as fit_file
 
 ROOT = Path(__file__).resolve().parents[2]
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -42,6 +44,7 @@ def test_every_block_of_the_documentation_is_tested_here() -> None:
         "docs/query-side.md": ["yaml", "yaml", "sh"],
         "docs/report.md": ["yaml", "sh"],
         "docs/rerankers.md": ["yaml", "sh", "sh", "yaml"],
+        "docs/training.md": ["yaml", "sh", "yaml", "yaml", "yaml", "yaml", "sh"],
         "CONTRIBUTING.md": ["sh"],
         "indexes/README.md": [""],
     }
@@ -84,6 +87,38 @@ def test_experiments_are_sound(
     with pytest.raises(SystemExit) as ended:
         main(["validate", "experiment.yaml"])
     assert ended.value.code in (0, None)
+
+
+@pytest.mark.parametrize("block", [0, 2, 3, 4, 5])
+def test_training_is_sound(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_beir(Path("tasks/scifact-keyword"))
+    judged = write_beir(Path("data/ours")) / "qrels" / "test.tsv"
+    judged.with_name("train.tsv").write_text(judged.read_text(encoding="utf-8"), encoding="utf-8")
+    Path("recipe.yaml").write_text(blocks("docs/training.md")[block][1], encoding="utf-8")
+    with pytest.raises(SystemExit) as ended:
+        main(["validate", "recipe.yaml"])
+    assert ended.value.code in (0, None)
+
+
+@pytest.mark.parametrize("block", [1, 6])
+def test_the_commands_of_training_are_commands(
+    block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for line in blocks("docs/training.md")[block][1].strip().splitlines():
+        program, *arguments = command(line)
+        if program == "python":
+            assert arguments[:2] == ["-m", "irkit.train"]
+            assert fit_file(arguments[2:]) == 2  # the file is not there
+            assert "the examples cannot be read" in capsys.readouterr().err
+        else:
+            assert program == "irkit"
+            get_command(app).commands[arguments[0]].make_context(arguments[0], arguments[1:])  # type: ignore[attr-defined]
+
+
+def test_ten_lines_are_enough_to_train_a_reranker() -> None:
+    assert len(blocks("docs/training.md")[0][1].strip().splitlines()) <= 10
 
 
 def test_the_pieces_of_a_suite_are_named_as_the_page_names_them() -> None:

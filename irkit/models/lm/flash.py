@@ -7,6 +7,7 @@ dimension. Where it is missing, has other arguments than those of today, or refu
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -38,16 +39,29 @@ def is_there(device: Any, dtype: Any, head_dim: int) -> bool:
     values = torch.tensor([0.0, 2.0, 4.0], dtype=dtype, device=device)[:, None, None].expand(3, 1, head_dim)
     values, keys = values.contiguous(), torch.zeros(3, 1, head_dim, dtype=dtype, device=device)
     bounds = [torch.tensor([0, size], dtype=torch.int32, device=device) for size in (2, 3)]
-    try:
+
+    def right() -> bool:
         found = [
             _flash(asked, keys, values, bounds[0], bounds[1], 2, 3, 1.0),
             _flash(asked[None], keys[None], values[None], None, None, 2, 3, 1.0)[0],
         ]
+        return all(torch.equal(each[:, 0, 0].float().cpu(), torch.tensor([1.0, 2.0])) for each in found)
+
+    return holds(right)
+
+
+def holds(trial: Callable[[], bool]) -> bool:
+    """Return what a trial of a private operator finds; False where the operator is missing, has other arguments, or refuses.
+
+    Raises:
+        RuntimeError: when a device ran out of memory, which says nothing of the operator.
+    """
+    try:
+        return trial()
     except (AttributeError, TypeError, RuntimeError) as error:
         if is_out_of_memory(error):
             raise
         return False
-    return all(torch.equal(each[:, 0, 0].float().cpu(), torch.tensor([1.0, 2.0])) for each in found)
 
 
 def _flash(

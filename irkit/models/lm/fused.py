@@ -8,8 +8,9 @@ at the end, where the steps round in between. The models' weights and everything
 from __future__ import annotations
 
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from irkit.models.device import has_triton
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,7 +36,7 @@ def fuse(model: Any) -> None:
         if kind in _NORMS and kernels:
             module.forward = partial(_norm, module.weight, float(module.variance_epsilon))
         elif kind in _GATED and isinstance(module.act_fn, torch.nn.SiLU | _silu()):
-            module.forward = partial(_gated, module, kernels and bool(find_spec("triton")))
+            module.forward = partial(_gated, module, kernels and has_triton())
 
 
 def is_half_on_cuda(model: Any) -> bool:

@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from irkit.models.device import has_triton
 from irkit.models.lm.attention import NAME, carry_out, plan_of_pass, refuse_strange
 from irkit.models.lm.fused import fuse, gated, is_half_on_cuda, is_large
 from irkit.models.lm.plan import Form
@@ -86,7 +86,7 @@ class Layer:
         self._gates = side_by_side([self._mlp.gate_proj, self._mlp.up_proj])
         self._inner = len(self._mlp.gate_proj.weight)
         self._after, self._last = ((each.weight.t(), each.bias) for each in (attention.o_proj, self._mlp.down_proj))  # fmt: skip
-        self._by_kernel = self._looks[0].is_cuda and bool(find_spec("triton"))
+        self._by_kernel = self._looks[0].is_cuda and has_triton()
         dim = int(attention.head_dim)
         self._heads, self._key_heads = (len(each.weight) // dim for each in (attention.q_proj, attention.k_proj))  # fmt: skip
         self._shape = (-1, self._heads + 2 * self._key_heads, dim)

@@ -12,8 +12,10 @@ from irkit.core.errors import ModelError
 from irkit.core.fingerprint import fingerprint
 from irkit.models.catalogue import models_folder
 from irkit.models.loading import Dtype, quiet
+from irkit.models.lora import merge
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import check_folder
+from irkit.models.trained import STAGES
 
 _CONVERTED = "language-model-1"
 """Of the folders that GGUF files are converted to; counts up when they come to be written otherwise."""
@@ -22,13 +24,21 @@ _CONVERTED = "language-model-1"
 def load_language_model(
     model: ResolvedModel, device: str, dtype: Dtype, trust_remote_code: bool, attention: str
 ) -> tuple[Any, Any]:
-    """Load a causal language model and its tokeniser, offline.
+    """Load a causal language model and its tokeniser, offline; of an adapter, the base model with its updates merged into it, and
+    the base model's tokeniser.
 
     Raises:
-        ModelError: when it cannot be loaded, or wants to run code of its own without ``trust_remote_code``.
+        ModelError: when it cannot be loaded, is no language model, or wants to run code of its own without ``trust_remote_code``.
     """
-    folder = converted(model) if model.path.is_file() else model.path
-    check_folder(folder, trust_remote_code=trust_remote_code)
+    if model.trained is not None and model.trained.head:
+        hint = f"use it in the stage {STAGES['multivector']}"
+        raise ModelError.of(
+            "the model gives token vectors, and is no language model", where=model.name, hint=hint
+        )
+    weights, adapted = model.weights, model.trained is not None and model.trained.adapter
+    folder = converted(weights) if weights.path.is_file() else weights.path
+    for each in {folder, *([model.path] if adapted else [])}:
+        check_folder(each, trust_remote_code=trust_remote_code)
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
@@ -37,7 +47,7 @@ def load_language_model(
         with quiet():
             loaded = AutoModelForCausalLM.from_pretrained(
                 str(folder),
-                dtype=getattr(torch, dtype),
+                dtype=torch.float32 if adapted else getattr(torch, dtype),
                 attn_implementation=attention,
                 weights_only=True,
                 **given,
@@ -46,7 +56,10 @@ def load_language_model(
     except (
         Exception
     ) as error:  # transformers, tokenizers and safetensors each raise what they like over a bad folder
-        raise _unreadable(model.path, error) from error
+        raise _unreadable(weights.path, error) from error
+    if adapted:
+        merge(model, loaded)
+        loaded.to(getattr(torch, dtype))
     if not tokenizer.is_fast:
         raise ModelError.of(
             "the model's tokeniser cannot tell where its tokens lie in a text",

@@ -97,14 +97,20 @@ class CausalLM:
             notes |= {"device": self.device, "dtype": dtype, "model": model.source}
 
     @classmethod
-    def around(cls, model: Any, tokenizer: Any, name: str, attention: str = NAME) -> CausalLM:
-        """Take a model of transformers that is there already, in its place and precision, and set its attention function."""
+    def around(
+        cls, model: Any, tokenizer: Any, name: str, attention: str = NAME, quick: bool = True
+    ) -> CausalLM:
+        """Take a model of transformers that is there already, in its place and precision, and set its attention function.
+
+        Without ``quick`` its layers stay as they are, and can be learned.
+        """
         register()
         made = cls.__new__(cls)
         made.name, made.model, made.tokenizer = name, model, tokenizer
         made.device = str(next(model.parameters()).device)
         model.set_attn_implementation(attention)
-        quicken(model)
+        if quick:
+            quicken(model)
         made._shape(model.config.get_text_config())
         return made
 

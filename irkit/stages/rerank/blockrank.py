@@ -5,23 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import numpy as np
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
-from irkit.core.errors import ConfigError, ModelError, Problem
+from irkit.core.errors import ConfigError, ModelError
 from irkit.core.explanation import Explanation
 from irkit.core.rankings import CodeArray, Rankings, ScoreArray
 from irkit.data.docstore import DocStore
 from irkit.models.device import is_out_of_memory
-from irkit.models.lm.heads import Heads, load_heads
 from irkit.models.lm.kept import KeptDocuments
 from irkit.models.lm.packing import Prompt, read_prompts
 from irkit.pipeline.context import Context
-from irkit.pipeline.options import OptionError
-from irkit.pipeline.stage import EXECUTION, Batch, Reranker
+from irkit.pipeline.stage import Batch, Reranker
+from irkit.stages.rerank.blockrank_options import BlockRankOptions, Decided
 from irkit.stages.rerank.blockrank_prompt import (
     FAR,
     Frame,
@@ -34,7 +31,7 @@ from irkit.stages.rerank.blockrank_prompt import (
 )
 from irkit.stages.rerank.blockrank_scores import Asked, Floats, Shares, groups
 from irkit.stages.rerank.depth import rerank
-from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions, heads_faults
+from irkit.stages.rerank.language import first_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,6 +48,7 @@ class BlockRankState:
     Attributes:
         model: the language model.
         docs: the documents' texts.
+        decided: the options that the experiment may leave to the model.
         frame: the model's template.
         heads: those that are read, by layer.
         start: the position of the question's first token; None for right behind the documents.
@@ -63,6 +61,7 @@ class BlockRankState:
 
     model: CausalLM
     docs: DocStore
+    decided: Decided
     frame: Frame
     heads: Mapping[int, tuple[int, ...]]
     start: int | None
@@ -73,7 +72,7 @@ class BlockRankState:
     cut: set[Hashable] = field(default_factory=set)
 
 
-class BlockRank(LanguageModelOptions, Reranker):
+class BlockRank(BlockRankOptions, Reranker):
     """Read all candidates of a query in one prompt, in which a document sees the instruction and itself, and the question
     everything; a document's score is the share of attention that it gets (Gupta et al., 2025, arXiv 2510.05396).
 
@@ -89,47 +88,6 @@ class BlockRank(LanguageModelOptions, Reranker):
     chunk: ClassVar[int] = 16
     uncounted: ClassVar[str] = "attention, where irkit's own CUDA kernels do it"
 
-    layout: Literal["released", "query-free"] = "released"
-    """``released``: the query is in the instruction, as the released checkpoint has it. ``query-free``: it is not, so
-    what a document is to the model does not depend on the query, and can be kept."""
-    layer: NonNegativeInt | None = None
-    """The layer, from 0, whose attention is read; the model is left there. The last of the first 65 % unless given: 20 of 32."""
-    heads: HeadsOption = None
-    """Read these heads instead of all heads of a layer: a published list, a file of heads, or ``[layer-head, ...]``."""
-    stable_ids: bool | None = None
-    """The ID that the model reads belongs to the document and not to its place in the list. In layout ``released`` its place among
-    the candidates by docno, in ``query-free`` its number in the collection. True for ``query-free`` unless given."""
-    query_position: PositiveInt | None = None
-    """The position of the question's first token. 16384 unless given; right behind the longest document of the list where the
-    model has too few positions for that, or layers that do not see so far."""
-    block_tokens: PositiveInt = 512
-    """Tokens of a document's block, its ID included; the end of a longer document is cut."""
-    cache_gb: PositiveFloat | None = Field(default=None, json_schema_extra=dict(EXECUTION))
-    """Gigabytes of the device on which documents are kept from query to query in layout ``query-free``. Null to keep none."""
-
-    @model_validator(mode="after")
-    def _fits(self) -> BlockRank:
-        if self.cache_gb is not None and self.layout != "query-free":
-            message = (
-                "cache_gb: documents can be kept in layout query-free only; in this one they see the query"
-            )
-            raise OptionError(message, "add layout: query-free, or leave cache_gb out")
-        if self.heads is not None and self.layer is not None:
-            raise ValueError("heads and layer: give one of them; the heads say their layers")
-        return self
-
-    def faults(self, base: Path) -> list[tuple[str, Problem]]:
-        """Return what is wrong with the list of heads."""
-        return heads_faults(self.heads, self.model, base)
-
-    def identity(self, context: Context) -> dict[str, Any]:
-        """Return the model's fingerprint, the heads' and the libraries' versions."""
-        found = self._heads(context)
-        return self.model_identity(context) | ({} if found is None else {"heads": found.fingerprint})
-
-    def _heads(self, context: Context) -> Heads | None:
-        return None if self.heads is None else load_heads(self.heads, context.workspace)
-
     def prepare(self, context: Context) -> BlockRankState:
         """Load the model, and take the memory for kept documents.
 
@@ -137,11 +95,14 @@ class BlockRank(LanguageModelOptions, Reranker):
             ModelError: when there is no such model or list of heads, or the model's attention cannot be read.
             ConfigError: when the model has no such layer, or cannot keep documents.
         """
+        decided = self.decided(context.workspace)
+        if decided.own:
+            context.notes["trained"] = ", ".join(f"{name} {value}" for name, value in decided.own.items())
         model = self.load_model(context)
-        heads = self._read_heads(model, context)
+        heads = self._read_heads(model, context, decided.layer)
         frame, window = Frame.of(model), sliding_window(model)
-        start = self.query_position or (None if window else FAR)
-        first = frame.first(model, None) if self.layout == "query-free" else None
+        start = decided.query_position or (None if window else FAR)
+        first = frame.first(model, None) if decided.layout == "query-free" else None
         if self.cache_gb is not None and window:
             message = f"this model has layers that see {window} positions back, and documents are not kept for those"
             raise ConfigError.of(message, where="cache_gb", hint="leave cache_gb out")
@@ -156,14 +117,16 @@ class BlockRank(LanguageModelOptions, Reranker):
                 notes=context.notes,
             )
         docs, notes, counts = context.collection.docs, context.notes, context.counts
-        return BlockRankState(model, docs, frame, heads, start, first, kept, notes, counts)
+        return BlockRankState(model, docs, decided, frame, heads, start, first, kept, notes, counts)
 
-    def _read_heads(self, model: CausalLM, context: Context) -> Mapping[int, tuple[int, ...]]:
-        found = self._heads(context)
+    def _read_heads(
+        self, model: CausalLM, context: Context, layer: int | None
+    ) -> Mapping[int, tuple[int, ...]]:
+        found = self.listed_heads(context)
         if found is not None:
             self.check_heads(found, model, context)
             return found.by_layer
-        layer = self.layer if self.layer is not None else max(round(0.65 * model.layers) - 1, 0)
+        layer = layer if layer is not None else max(round(0.65 * model.layers) - 1, 0)
         if layer >= model.layers:
             message = f"the model has no layer {layer}: it has {model.layers}, counted from 0"
             raise ConfigError.of(message, where="layer", hint="take a smaller one, or leave it out")
@@ -213,13 +176,14 @@ class BlockRank(LanguageModelOptions, Reranker):
 
     def _texts(self, state: BlockRankState, codes: CodeArray) -> list[str]:
         # as the checkpoint knows them: title and text in one line
-        return [self._passage("", state.docs.text(int(code))).strip() for code in codes]
+        words = state.decided.words
+        return [first_words(state.docs.text(int(code)), words).strip() for code in codes]
 
     def _ask(self, state: BlockRankState, query: str, codes: CodeArray, name: str) -> Asked:
-        order = self.given(len(codes), query)
-        stable = self.stable_ids if self.stable_ids is not None else self.layout == "query-free"
+        order, decided = self.given(len(codes), query), state.decided
+        stable = self.stable_ids if self.stable_ids is not None else decided.layout == "query-free"
         labels = list(range(len(codes)))
-        if stable and self.layout == "released":
+        if stable and decided.layout == "released":
             labels = np.argsort(np.argsort(codes))[order].tolist()
         elif stable:
             labels = codes[order].tolist()
@@ -229,8 +193,8 @@ class BlockRank(LanguageModelOptions, Reranker):
             state.frame.last(state.model, query),
             positions=state.model.positions,
             start=state.start,
-            firm=self.query_position is not None,
-            limit=self.block_tokens,
+            firm=decided.query_position is not None,
+            limit=decided.block_tokens,
         )
         return Asked(codes[order], order, labels, question)
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,8 @@ from irkit.core.rankings import CodeArray
 from irkit.data.docstore import DocStore
 from irkit.models.device import use_threads
 from irkit.models.lm.heads import load_heads
-from irkit.models.resolve import identify, read_config, resolve
+from irkit.models.resolve import ResolvedModel, identify, read_config, resolve
+from irkit.models.trained import STAGES
 from irkit.pipeline.context import Context
 from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION
@@ -63,7 +64,13 @@ HeadsOption = Annotated[str | tuple[str, ...] | None, BeforeValidator(_heads)]
 
 
 class ModelOptions(BaseModel):
-    """The options of a reranker that gives query and candidates to a causal language model."""
+    """The options of a reranker that gives query and candidates to a causal language model.
+
+    Class attributes:
+        learned_as: the kind of training that makes models for the stage; "" for none.
+    """
+
+    learned_as: ClassVar[str] = ""
 
     model: str = "smollm2"
     """A name of the catalogue, a local folder, a GGUF file's folder, or a hub id ``org/name[@revision]``."""
@@ -115,8 +122,10 @@ class ModelOptions(BaseModel):
         from irkit.models.lm.model import CausalLM
 
         use_threads(context.runtime.threads)
+        model = resolve(self.model, context.workspace)
+        self._tell(model, context)
         return CausalLM(
-            resolve(self.model, context.workspace),
+            model,
             dtype=self.dtype,
             device=self.device or context.runtime.device,
             trust_remote_code=self.trust_remote_code,
@@ -124,17 +133,22 @@ class ModelOptions(BaseModel):
             notes=context.notes,
         )
 
+    def _tell(self, model: ResolvedModel, context: Context) -> None:
+        """Note whose updates the model is, and that it is used for something else than it was trained for."""
+        if model.base is not None:
+            context.notes["base"] = model.base.name
+        kind = model.trained.kind if model.trained is not None else None
+        if kind is not None and kind != self.learned_as:
+            context.notes["trained_for"] = (
+                f"{STAGES[kind]}: this stage gives the model prompts that it was not trained on"
+            )
+
     def passages(self, docs: DocStore, codes: CodeArray) -> list[str]:
         r"""Return what the model reads of documents: "title\ntext", or the text alone where there is no title; the first words."""
         return [self._passage(docs.title(int(code)), docs.body(int(code))) for code in codes]
 
     def _passage(self, title: str, body: str) -> str:
-        text = f"{title}\n{body}" if title else body
-        if self.words is None:
-            return text
-        # a cut keeps the text as it is, line breaks included, up to the end of the last word; what lies behind is not looked at
-        ends = [word.end() for word in islice(_WORD.finditer(text), self.words)]
-        return text[: ends[-1]] if ends else ""
+        return first_words(f"{title}\n{body}" if title else body, self.words)
 
     def given(self, count: int, query: str) -> NDArray[np.int64]:
         """Return in which order a query's candidates are given to the model, best first: their places, ``int64[count]``.
@@ -195,6 +209,14 @@ def _shape(model: str, base: Path) -> tuple[int, int] | None:
         return None
     layers, heads = config.get("num_hidden_layers"), config.get("num_attention_heads")
     return (layers, heads) if isinstance(layers, int) and isinstance(heads, int) else None
+
+
+def first_words(text: str, count: int | None) -> str:
+    """Cut a text behind its first so many words; None for none. What is left stays as it is, line breaks included."""
+    if count is None:
+        return text
+    ends = [word.end() for word in islice(_WORD.finditer(text), count)]  # what lies behind is not looked at
+    return text[: ends[-1]] if ends else ""
 
 
 def shortened(tokens: Sequence[NDArray[np.int64]], room: int) -> tuple[list[NDArray[np.int64]], int]:

@@ -200,7 +200,11 @@ def test_mistakes_in_python_are_told_like_those_in_yaml() -> None:
         ("icr: {explanations: true}", "explanations: .* how many queries, not True", "write a number"),
         ("blockrank: {explanations: false}", "explanations: .*, not False", "write a number, such as 3; 0"),
         ("icr: {stride: 5}", "stride needs window", "give window too, such as {window: 10, stride: 5}"),
-        ("blockrank: {cache_gb: 8}", "cache_gb: .* in layout query-free only", "add layout: query-free"),
+        (
+            "blockrank: {layout: released, cache_gb: 8}",
+            "cache_gb: .* in layout query-free only",
+            "add layout: query-free",
+        ),
     ],
 )
 def test_a_stage_that_knows_the_remedy_says_it(step: str, message: str, hint: str) -> None:

@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from irkit.models.encoder import Encoder
-from irkit.models.flops import counted, counting
+from irkit.models.flops import _packed_attention, counted, counting
 from irkit.models.resolve import resolve
 
 torch = pytest.importorskip("torch")
@@ -56,3 +56,12 @@ def test_a_forward_pass_is_two_a_parameter_and_token(tiny_encoder: Path, threads
     parameters = layers * (4 * width * width + 2 * width * inner)
     attention = layers * 2 * 2 * tokens * tokens * width
     assert flops.total == pytest.approx(2 * parameters * tokens + attention, rel=0.1)
+
+
+def test_flash_attention_is_counted_segment_by_segment_whatever_the_groups() -> None:
+    """Torch's own count refuses fewer heads of keys than of queries; without a GPU the formula alone can be looked at."""
+    queries, keys = torch.zeros(10, 9, 64), torch.zeros(20, 3, 64)
+    bounds = [torch.tensor(each, dtype=torch.int32) for each in ([0, 4, 10], [0, 8, 20])]
+    assert _packed_attention(queries, keys, keys, *bounds, 6, 12) == 9 * (4 * 8 + 6 * 12) * 2 * (64 + 64)
+    one = _packed_attention(queries[None], keys[None], keys[None], None, None, 10, 20)
+    assert one == 9 * 10 * 20 * 2 * (64 + 64)

@@ -41,7 +41,7 @@ def test_the_layer_is_the_last_of_the_first_65_percent(
             self.layers = layers
 
     model, context = stage(folder()), make_context(DOCS)
-    layers = [next(iter(model._read_heads(Shape(count), context))) for count in (32, 30, 4, 1)]  # type: ignore[arg-type]
+    layers = [next(iter(model._read_heads(Shape(count), context, None))) for count in (32, 30, 4, 1)]  # type: ignore[arg-type]
     assert layers == [20, 19, 2, 0]
     with pytest.raises(ConfigError, match="no layer 4: it has 4"):
         stage(folder(), layer=4).prepare(context)
@@ -167,9 +167,17 @@ def test_the_contract(folder: Callable[..., Path], tmp_path: Path, monkeypatch: 
     check_stage(kept, tmp_path / "kept", other_execution={"cache_gb": 0.001, "batch_tokens": 64})
 
 
-def test_documents_that_see_the_query_cannot_be_kept(folder: Callable[..., Path]) -> None:
+def test_documents_that_see_the_query_cannot_be_kept(
+    folder: Callable[..., Path], make_context: Callable[..., Context]
+) -> None:
     with pytest.raises(ValidationError, match="in layout query-free only"):
-        stage(folder(), cache_gb=1)
+        stage(folder(), cache_gb=1, layout="released")
+    left_open, context = stage(folder(), cache_gb=1), make_context(DOCS)
+    for ask in (left_open.prepare, left_open.identity):
+        with pytest.raises(ConfigError, match="cache_gb: documents can be kept in layout query-free only"):
+            ask(context)
+    ((option, problem),) = left_open.faults(context.workspace)
+    assert (option, problem.hint) == ("cache_gb", "add layout: query-free, or leave cache_gb out")
 
 
 @pytest.mark.parametrize("layout", ["released", "query-free"])

@@ -125,7 +125,7 @@ def test_a_gate_of_a_frozen_encoder_is_no_option() -> None:
 
 
 def test_every_kind_is_there_and_shipped_recipes_are_sound() -> None:
-    assert kind_names() == ["adapter", "lexsembridge"]
+    assert {"adapter", "lexsembridge"} <= set(kind_names())
     assert all(kind_of(name).Options for name in kind_names())
     with pytest.raises(ConfigError, match="no kind"):
         kind_of("nothing")

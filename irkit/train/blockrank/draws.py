@@ -1,0 +1,196 @@
+"""Which documents a list has, and its tokens: drawn from the seed and the step alone, and made during the step before."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.stages.rerank.blockrank import BlockRank
+from irkit.stages.rerank.blockrank_prompt import FAR, Frame, Ints, Question, sliding_window
+from irkit.train.blockrank.lists import Batch, Blocks, ListTokens
+from irkit.train.examples import Examples
+from irkit.train.loop import batch_of, total_steps
+from irkit.train.recipe import Recipe
+
+if TYPE_CHECKING:
+    from irkit.models.lm.model import CausalLM
+    from irkit.train.blockrank.kind import BlockRankTraining
+
+RELEVANT = 4
+"""The most relevant documents of a list: of a fifth of its documents the rest would still be told from."""
+_SAMPLE = 8
+"""Documents on which it is tried whether blocks can be put together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """A list before it is read.
+
+    Attributes:
+        documents: their numbers, the relevant ones first.
+        relevant: how many those are.
+        teacher: ``float64[n]``, a teacher's scores, nan where there is none.
+    """
+
+    documents: list[int]
+    relevant: int
+    teacher: NDArray[np.float64]
+
+
+class ListMaker:
+    """Makes the lists of a training, in a thread of its own: the tokeniser is never called from two."""
+
+    def __init__(self, recipe: Recipe, examples: Examples, model: CausalLM, pin: bool = False) -> None:
+        """Tokenise nothing yet.
+
+        Args:
+            recipe: with the options of the kind ``blockrank``.
+            examples: what is drawn from.
+            model: whose tokeniser and template.
+            pin: put arrays into pinned memory, from where they are soon on CUDA.
+        """
+        self._recipe, self._examples, self._model, self._pin = recipe, examples, model, pin
+        self._options = options = cast("BlockRankTraining", recipe.options)
+        self._free = options.layout == "query-free"
+        self._start = options.query_position or (None if sliding_window(model) else FAR)
+        self._frame = Frame.of(model)
+        self._first = self._frame.first(model, None) if self._free else None
+        stage = BlockRank(model=options.model, words=options.words, layout=options.layout)
+        documents, count = examples.documents, len(examples.documents)
+        self._blocks = Blocks(
+            model,
+            cache(lambda number: stage._passage("", documents[number]).strip()),
+            [i * count // _SAMPLE for i in range(_SAMPLE)] if count else [],
+            fixed=self._free,
+        )
+        self._questions: dict[int, Question] = {}
+        self._ahead = ThreadPoolExecutor(1, "irkit-lists")
+        self._next: tuple[int, Future[list[Batch]]] | None = None
+        self._steps = total_steps(recipe.training, len(examples.training))
+
+    def of_step(self, rows: Sequence[int], step: int) -> list[Batch]:
+        """Return the lists of a step, in passes, and have those of the next made meanwhile.
+
+        Raises:
+            ModelError: when the model has too few positions for a query.
+        """
+        expected = self._next[1] if self._next and self._next[0] == step else None
+        made = expected or self._ahead.submit(self._passes, rows, step)
+        found = made.result()
+        self._next = None
+        if step + 1 < self._steps:
+            following = batch_of(self._recipe, self._examples, step + 1)
+            self._next = (step + 1, self._ahead.submit(self._passes, following, step + 1))
+        return found
+
+    def held(self, rows: Sequence[int], size: int) -> Iterator[tuple[list[ListTokens], Batch]]:
+        """Yield the lists of held-out queries, some at a time: relevant documents, and the negatives that were ranked best."""
+
+        def make(some: Sequence[int]) -> list[tuple[list[ListTokens], Batch]]:
+            drawn, orders = [], []
+            for row in some:
+                draws = np.random.Generator(np.random.PCG64([self._recipe.seed, 2, row]))
+                drawn.append(self._held(row))
+                orders.append(draws.permutation(len(drawn[-1].documents)))
+            lists = self._lists(some, drawn, orders)
+            return [(part, self._batch(part)) for part in self._parted(lists)]
+
+        some = [rows[start : start + size] for start in range(0, len(rows), size)]
+        if not some:
+            return
+        following = self._ahead.submit(make, some[0])
+        for number in range(1, len(some) + 1):
+            made = following.result()
+            if number < len(some):
+                following = self._ahead.submit(make, some[number])
+            yield from made
+
+    def _passes(self, rows: Sequence[int], step: int) -> list[Batch]:
+        draws = np.random.Generator(np.random.PCG64([self._recipe.seed, 1, step]))
+        drawn, orders = [], []
+        for row in rows:
+            drawn.append(self._drawn(row, draws))
+            orders.append(draws.permutation(len(drawn[-1].documents)))
+        return [self._batch(part) for part in self._parted(self._lists(rows, drawn, orders))]
+
+    def _batch(self, lists: Sequence[ListTokens]) -> Batch:
+        batch = Batch.of(lists)
+        return batch.to(None, pin=True) if self._pin else batch
+
+    def _parted(self, lists: Sequence[ListTokens]) -> Iterator[list[ListTokens]]:
+        """Yield lists as they share a pass."""
+        part: list[ListTokens] = []
+        for each in lists:
+            if part and sum(one.size for one in part) + each.size > self._options.batch_tokens:
+                yield part
+                part = []
+            part.append(each)
+        yield part
+
+    def _drawn(self, row: int, draws: np.random.Generator) -> Drawn:
+        query, size = self._examples.queries[row], self._recipe.training.group
+        count = len(query.positives)
+        good = draws.permutation(count)[: min(RELEVANT, max(1, size // 5))]
+        bad = draws.permutation(len(query.negatives))[: size - len(good)]
+        found = [*(query.positives[i] for i in good), *(query.negatives[i] for i in bad)]
+        teacher = [] if query.scores is None else [query.scores[i] for i in (*good, *(bad + count))]
+        # others like the relevant one: the only document with a title, or without one, would give itself away
+        parts = self._examples.parts
+        alike, known = (
+            np.flatnonzero(parts == parts[query.positives[0]]),
+            {*self._examples.relevant[row], *found},
+        )
+        left = len(np.setdiff1d(alike, list(known))) if len(found) < size else 0
+        while len(found) < size and left:
+            other = int(alike[draws.integers(len(alike))])
+            if other not in known:
+                known.add(other)
+                found.append(other)
+                left -= 1
+        return _with_teacher(found, len(good), teacher)
+
+    def _held(self, row: int) -> Drawn:
+        query, size = self._examples.queries[row], self._recipe.training.group
+        good = list(query.positives[: max(1, size // 2)])
+        return _with_teacher(good + list(query.negatives[: size - len(good)]), len(good), [])
+
+    def _lists(self, rows: Sequence[int], drawn: Sequence[Drawn], orders: Sequence[Ints]) -> list[ListTokens]:
+        """Tokenise what has not been, and put lists together, each in its order."""
+        numbers = [[each.documents[i] for i in order] for each, order in zip(drawn, orders, strict=True)]
+        labels = [own if self._free else list(range(len(own))) for own in numbers]
+        self._blocks.read([n for own in numbers for n in own], [n for own in labels for n in own])
+        return [
+            ListTokens(
+                (question := self._question(row)),
+                self._blocks.of(own, label, question),
+                order < each.relevant,
+                each.teacher[order],
+            )
+            for row, own, label, each, order in zip(rows, numbers, labels, drawn, orders, strict=True)
+        ]
+
+    def _question(self, row: int) -> Question:
+        if row not in self._questions:
+            asked = self._examples.queries[row].text
+            self._questions[row] = Question.of(
+                asked,
+                self._first if self._first is not None else self._frame.first(self._model, asked),
+                self._frame.last(self._model, asked),
+                positions=self._model.positions,
+                start=self._start,
+                firm=self._options.query_position is not None,
+                limit=self._options.block_tokens,
+            )
+        return self._questions[row]
+
+
+def _with_teacher(documents: list[int], relevant: int, scores: list[float]) -> Drawn:
+    teacher = np.full(len(documents), np.nan)
+    teacher[: len(scores)] = scores
+    return Drawn(documents, relevant, teacher)

@@ -1,0 +1,71 @@
+"""``kind: blockrank``: a causal language model's attention, so that it rests on relevant documents (Gupta et al., 2025, arXiv
+2510.05396, eq. 5): the auxiliary objective over lists of documents, without the next-token loss.
+
+A list is read as the stage ``blockrank`` reads it, with the same prompt and the same tokens. Lists are drawn anew at every step: a
+few relevant documents, mined negatives, and others where those are too few, in random order.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+
+from irkit.train.distil import Distil
+from irkit.train.examples import Examples
+from irkit.train.kinds import Kind, find_model
+from irkit.train.learner import Learner, Surroundings
+from irkit.train.recipe import Recipe
+
+
+class BlockRankTraining(BaseModel):
+    """The options of an attention reranker; names and meanings are those of the stage ``blockrank``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", protected_namespaces=())
+
+    model: str = "smollm2"
+    """A name of the catalogue, a local folder, a GGUF file's folder, or a hub id ``org/name[@revision]``."""
+    layer: NonNegativeInt | None = None
+    """The layer, from 0, whose attention is read; those above are left out of what is saved. The one behind the first half unless
+    given: 15 of SmolLM2's 30."""
+    layout: Literal["released", "query-free"] = "released"
+    words: PositiveInt = 100
+    """Of a document, title included, that the model reads."""
+    block_tokens: PositiveInt = 256
+    query_position: PositiveInt | None = None
+    rank: PositiveInt | None = 16
+    """Of the low-rank updates that are trained (LoRA); null to train all weights."""
+    alpha: PositiveFloat = 32
+    """The updates are scaled by alpha / rank."""
+    distil: Distil | None = None
+    """Learn from the recipe's teacher too."""
+    autocast: Literal["none", "bfloat16"] | None = None
+    """The arithmetic: bfloat16 on CUDA, none (float32) elsewhere unless given. What is trained is float32 always; weights that are
+    not trained are kept in the precision of the arithmetic."""
+    checkpointing: bool = False
+    """Compute layers again in the backward pass: a third more work, and a fraction of the memory."""
+    batch_tokens: PositiveInt = 1 << 16
+    """Tokens of one pass; the lists of a step that do not fit into one share their gradients out over several."""
+
+
+class BlockRankKind(Kind):
+    """Attention rerankers."""
+
+    Options = BlockRankTraining
+
+    @classmethod
+    def open(cls, recipe: Recipe, examples: Examples, place: Surroundings) -> Learner:
+        """Load the language model.
+
+        Raises:
+            ConfigError: for lists of one document, for a layer that the model has not, and for a teacher's loss without a teacher.
+            ModelError: when the model cannot be loaded, or its attention cannot be learned.
+        """
+        from irkit.train.blockrank.learner import BlockRankLearner
+
+        return BlockRankLearner(recipe, examples, place)
+
+    @classmethod
+    def reads(cls, options: BaseModel, place: Surroundings) -> str:
+        """Return the fingerprint of the language model."""
+        return find_model(cast(BlockRankTraining, options).model, place).fingerprint

@@ -1,0 +1,89 @@
+"""The token vectors that a frozen encoder gives the texts of the examples: in files, made once, read text by text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from irkit.core.fingerprint import fingerprint
+from irkit.core.rankings import offsets_of
+from irkit.train.learner import Surroundings
+
+if TYPE_CHECKING:
+    from irkit.models.encoder import Side
+    from irkit.models.opening import TextEncoder
+
+_PART = 512
+"""Texts a file: what a killed run loses at most."""
+
+
+class TokenCache:
+    """Token vectors of texts, float16, too many to be held in memory: some gigabytes for ten thousand passages.
+
+    Attributes:
+        dim: of the vectors.
+        lengths: ``int64[n]``, tokens of each text.
+    """
+
+    def __init__(
+        self,
+        encoder: TextEncoder,
+        texts: Sequence[str],
+        side: Side,
+        place: Surroundings,
+        identity: Mapping[str, Any],
+        *,
+        special: bool,
+    ) -> None:
+        """Encode what an earlier run did not.
+
+        Args:
+            encoder: whose token vectors.
+            texts: the texts.
+            side: theirs.
+            place: where they are kept: in the scratch folder, until training is over.
+            identity: of the model and its options.
+            special: whether special tokens count.
+        """
+        key = {"what": "token vectors", "side": side, "special": special, "texts": fingerprint(list(texts))}
+        self._folder = place.scratch / "tokens" / fingerprint({**key, **identity})[:32]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self.dim = encoder.token_dim
+        lengths = [np.zeros(0, np.int64)]
+        with place.progress.task(f"tokens, {side} side", len(texts)) as advance:
+            for part, start in enumerate(range(0, len(texts), _PART)):
+                some = list(texts[start : start + _PART])
+                if not self._file(part, "lengths").is_file():
+                    made = encoder.tokens(some, side, special=special)
+                    self._write(part, "vectors", made.vectors.astype(np.float16))
+                    self._write(part, "lengths", np.diff(made.offsets))  # last: the part is whole
+                lengths.append(np.fromfile(self._file(part, "lengths"), np.int64))
+                advance(len(some))
+        self.lengths: NDArray[np.int64] = np.concatenate(lengths)
+        self._starts = np.concatenate([np.zeros(0, np.int64), *(offsets_of(each)[:-1] for each in lengths)])
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, numbers: Sequence[int]) -> NDArray[np.float16]:
+        """Return the vectors of some texts, one text after the other, ``float16[T, dim]``."""
+        parts = [np.zeros(0, np.float16)]
+        for number in numbers:
+            count, offset = int(self.lengths[number]) * self.dim, int(self._starts[number]) * self.dim * 2
+            parts.append(
+                np.fromfile(self._file(number // _PART, "vectors"), np.float16, count, offset=offset)
+            )
+        return np.concatenate(parts).reshape(-1, self.dim)
+
+    def _file(self, part: int, what: str) -> Path:
+        return self._folder / f"{part:06d}.{what}"
+
+    def _write(self, part: int, what: str, values: NDArray[Any]) -> None:
+        path = self._file(part, what)
+        partial = path.with_suffix(".partial")
+        values.tofile(partial)
+        partial.replace(path)

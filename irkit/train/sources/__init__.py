@@ -1,0 +1,1 @@
+"""Where a recipe's examples come from: judged queries, and queries made from documents."""

@@ -1,0 +1,1 @@
+"""A teacher's scores of the examples, by any pipeline."""
