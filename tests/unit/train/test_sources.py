@@ -41,10 +41,9 @@ def recipe(*sources: Any, **more: Any) -> Recipe:
 
 
 @pytest.fixture
-def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+def workspace(tmp_path: Path, toy_stages: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
     """Eight documents with titles: d6 is d0 under another title, d7 is too short. The queries ask for d0 and d1."""
     monkeypatch.chdir(tmp_path)
-    toys.register_all()
     rows = [{"_id": f"d{i}", "title": f"all about {t}", "text": body(t)} for i, t in enumerate(TOPICS)]
     rows.append({"_id": "d6", "title": "also all about them", "text": body("cats").upper()})
     rows.append({"_id": "d7", "title": "all about nothing", "text": "about nothing"})

@@ -26,9 +26,7 @@ from irkit.train.teacher.scores import taught
 DATA = {"path": "data", "split": "test", "name": "data"}
 
 
-@pytest.fixture(autouse=True)
-def _toys() -> None:
-    toys.register_all()
+pytestmark = pytest.mark.usefixtures("toy_stages")
 
 
 def recipe(**more: Any) -> Recipe:
@@ -85,10 +83,7 @@ def test_a_retriever_scores_what_it_finds(workspace: Workspace) -> None:
         taught(pipeline, some("a b", "c d"), [Example("x", (0,), (1,))], workspace)
 
 
-def test_results_are_computed_once(
-    workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv(toys.LOG, str(tmp_path / "log"))
+def test_results_are_computed_once(workspace: Workspace) -> None:
     pipeline = recipe(teacher={"pipeline": ["toy-rerank"]}).teacher
     assert pipeline is not None
     queries = [Example("a", (0,), (1,))]
