@@ -61,12 +61,16 @@ def score(work: Path, models: list[str], device: str | None) -> None:
     from irkit.core.queries import Queries
     from irkit.models.lm.model import CausalLM
     from irkit.models.resolve import resolve
+    from irkit.models.trained import read_trained
     from irkit.pipeline.registry import make_stage
     from irkit.pipeline.stage import Batch
 
     for name in models:
         resolved = resolve(name, Path.cwd())
         model = CausalLM(resolved, device=device)
+        own = read_trained(resolved.path)
+        free = own is not None and own.options.get("layout") == "query-free"
+        kept = {"cache_gb": 4.0} if free else {}
         for path in sorted(work.glob("*.lists.json.gz")):
             record = _opened(path)
             file = work / path.name.replace(".lists.json.gz", ".scores.json")
@@ -78,7 +82,7 @@ def score(work: Path, models: list[str], device: str | None) -> None:
                     label = f"{name} | {first} | {seed}"
                     if label in out:
                         continue
-                    stage = make_stage("blockrank", model=name, shuffle=seed, depth=DEPTH)
+                    stage = make_stage("blockrank", model=name, shuffle=seed, depth=DEPTH, **kept)
                     started = time.perf_counter()
                     state = open_state(stage, model, Docs(record["documents"]))
                     found = stage.run(Batch(queries, (upstream,)), state)
