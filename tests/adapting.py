@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from irkit.models.trained import DESCRIPTION, HEAD, description
+from irkit.models import trained
+from irkit.models.trained import HEAD
 
 QUERIES_AND_VALUES = ("q_proj", "v_proj")
 
@@ -47,7 +47,7 @@ def describe(
 ) -> Path:
     """Write what irkit's training says of a folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / DESCRIPTION).write_text(json.dumps(description(kind, base, options or {})))
+    trained.describe(folder, kind, base, options or {})
     return folder
 
 

@@ -117,15 +117,24 @@ def gold_passages(collection: Collection, options: TaskOptions) -> list[int]:
     Raises:
         DataError: when there is none.
     """
-    if options.all_docs:
+    return drawn_codes(collection, options.all_docs, _draws(options, "passages"))
+
+
+def drawn_codes(collection: Collection, any_document: bool, draws: Draws) -> list[int]:
+    """Return the codes of all documents, or of those that are relevant to some query, in the order of the draw.
+
+    Raises:
+        DataError: when there is none.
+    """
+    if any_document:
         codes = list(range(len(collection.docs)))
     else:
         good = collection.qrels.doc[collection.qrels.gain > 0]
         codes = np.unique(good[good < len(collection.docs)]).tolist()
     if not codes:
-        hint = "choose a split with judgements, or draw from all documents (--all-docs)"
+        hint = "choose a split with judgements, or draw from all documents (--all-docs, in a recipe all_docs: true)"
         raise DataError.of("no document is relevant to any query", where=collection.name, hint=hint)
-    _draws(options, "passages").shuffle(codes)
+    draws.shuffle(codes)
     return codes
 
 

@@ -12,6 +12,7 @@ A folder with ``adapter_config.json`` alone is somebody else's adapter, as there
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -54,16 +55,18 @@ class Trained:
     head: bool = False
 
 
-def description(kind: str, base: tuple[str, str] | None, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what ``irkit_model.json`` is to hold, as JSON values.
+def describe(folder: Path, kind: str, base: tuple[str, str] | None, options: Mapping[str, Any]) -> None:
+    """Write ``irkit_model.json``.
 
     Args:
+        folder: where to.
         kind: of :data:`STAGES`.
         base: the base model's name, as written in the recipe, and its fingerprint; None for a whole model.
-        options: of the kind.
+        options: of the kind, JSON values.
     """
     stated = None if base is None else {"model": base[0], "fingerprint": base[1]}
-    return {"irkit": WHAT, "format": FORMAT, "kind": kind, "base": stated, "options": dict(options)}
+    said = {"irkit": WHAT, "format": FORMAT, "kind": kind, "base": stated, "options": dict(options)}
+    (folder / DESCRIPTION).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
 
 
 def read_trained(folder: Path) -> Trained | None:

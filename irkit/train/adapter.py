@@ -111,15 +111,6 @@ class AdapterLearner(Contrastive):
             {"params": list(self.weights.values()), "lr": training.lr, "weight_decay": training.weight_decay}
         ]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return U and V of each side."""
-        return {name: each.detach() for name, each in self.weights.items()}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take U and V of each side."""
-        for name, each in self.weights.items():
-            each.data.copy_(state[name])
-
     def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
         """Write the adapter's folder, as the stage ``adapter`` takes it."""
         from irkit.models.adapter import Adapter, LowRank

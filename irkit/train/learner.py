@@ -50,19 +50,26 @@ class Surroundings:
 
 
 class Learner(ABC):
-    """What is trained. The loop knows nothing else of it, so other objectives need no other loop."""
+    """What is trained. The loop knows nothing else of it, so other objectives need no other loop.
+
+    Attributes:
+        weights: what is trained, by name; a learner of a whole module has its own :meth:`state` and :meth:`load` instead.
+    """
+
+    weights: Mapping[str, torch.Tensor]
 
     @abstractmethod
     def groups(self, training: Training) -> list[dict[str, Any]]:
         """Return the optimizer's parameter groups, each with ``params``, ``lr`` and ``weight_decay``; always in one order."""
 
-    @abstractmethod
     def state(self) -> dict[str, torch.Tensor]:
         """Return the trained weights by name."""
+        return {name: each.detach() for name, each in self.weights.items()}
 
-    @abstractmethod
     def load(self, state: Mapping[str, torch.Tensor]) -> None:
         """Take weights that :meth:`state` gave."""
+        for name, each in self.weights.items():
+            each.data.copy_(state[name])
 
     @abstractmethod
     def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:

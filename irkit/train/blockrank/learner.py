@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -11,7 +10,7 @@ import numpy as np
 
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models.device import is_out_of_memory, use_threads
-from irkit.models.trained import DESCRIPTION, description
+from irkit.models.trained import describe
 from irkit.train.blockrank.loss import list_loss
 from irkit.train.examples import Examples
 from irkit.train.kinds import find_model
@@ -147,15 +146,6 @@ class BlockRankLearner(Learner):
         given = [(matrices, training.weight_decay), (others, 0.0)]
         return [{"params": some, "lr": training.lr, "weight_decay": decay} for some, decay in given if some]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the trained weights by name."""
-        return {name: each.detach() for name, each in self.weights.items()}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the trained weights."""
-        for name, each in self.weights.items():
-            each.data.copy_(state[name])
-
     def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
         """Write updates as peft has them; or the model, without the layers that are not read; float16 both."""
         from irkit.models.lm.learning.weights import save_whole
@@ -166,8 +156,7 @@ class BlockRankLearner(Learner):
             self._updates.save(folder, self.source.name)
         else:
             save_whole(folder, self.model.model, self.model.tokenizer, self.layer)
-        said = description("blockrank", base, self._stage_options())
-        (folder / DESCRIPTION).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        describe(folder, "blockrank", base, self._stage_options())
 
     def _stage_options(self) -> dict[str, Any]:
         own = self.options

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.models.resolve import ResolvedModel
-from irkit.models.trained import DESCRIPTION, HEAD, description
+from irkit.models.trained import HEAD, describe
 from irkit.train.candidates import Candidates
 from irkit.train.examples import Example, Examples
 from irkit.train.learner import Learner, Surroundings, ndcg
@@ -166,13 +165,10 @@ class TokenLearner(Learner):
         """Return the head's weights."""
         return [{"params": [self.head], "lr": training.lr, "weight_decay": training.weight_decay}]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the head's weights."""
-        return {"head": self.head.detach()}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the head's weights."""
-        self.head.data.copy_(state["head"])
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """The head."""
+        return {"head": self.head}
 
     def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
         """Write the head and what it goes on top of."""
@@ -187,8 +183,7 @@ class TokenLearner(Learner):
         }
         prompts = {name: getattr(self.options, name) for name in ("query_prompt", "document_prompt")}
         options |= {name: prompt for name, prompt in prompts.items() if prompt is not None}
-        said = description("multivector", (self.model.name, self.model.fingerprint), options)
-        (folder / DESCRIPTION).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
+        describe(folder, "multivector", (self.model.name, self.model.fingerprint), options)
 
     def usage(self, name: str) -> str:
         """Return the step of a pipeline that uses the model."""

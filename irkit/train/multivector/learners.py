@@ -123,15 +123,10 @@ class TrainedTokens(TokenLearner):
         own = {"params": weights, "lr": self.options.lora_lr, "weight_decay": training.weight_decay}
         return [own, *super().groups(training)]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the updates' weights, by peft's names, and the head's."""
-        return {**super().state(), **{name: each.detach() for name, each in self.updates.weights.items()}}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the updates' weights and the head's."""
-        super().load(state)
-        for name, each in self.updates.weights.items():
-            each.data.copy_(state[name])
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """The head, and the updates by peft's names."""
+        return {**super().weights, **self.updates.weights}
 
     def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
         """Write the head, and the updates in peft's own files, in float16."""

@@ -168,15 +168,10 @@ class WordHeads(TokenLearner):
             {"params": rest, "lr": training.lr, "weight_decay": 0.0},
         ]
 
-    def state(self) -> dict[str, torch.Tensor]:
-        """Return the weights of all heads."""
-        return {**super().state(), **{name: each.detach() for name, each in self.heads.items()}}
-
-    def load(self, state: Mapping[str, torch.Tensor]) -> None:
-        """Take the weights of all heads."""
-        super().load(state)
-        for name, each in self.heads.items():
-            each.data.copy_(state[name])
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:  # type: ignore[override]
+        """All heads."""
+        return {**super().weights, **self.heads}
 
     def facts(self) -> dict[str, Any]:
         """Return also the share of the pool's words that the gates let through, and the weight of the sentence vectors."""

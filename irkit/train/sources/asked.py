@@ -14,7 +14,7 @@ from irkit.api.workspace import Workspace
 from irkit.core.errors import DataError
 from irkit.data.collection import Collection
 from irkit.data.draws import Draws
-from irkit.data.tasks import make_queries
+from irkit.data.tasks import drawn_codes, make_queries
 from irkit.data.tasks_views import cloze_parts, title_parts
 from irkit.train.sources.options import PARTS, DataSource
 from irkit.train.sources.written import written_queries
@@ -119,16 +119,8 @@ def _made(
 
 def _any_codes(collection: Collection, source: DataSource, seed: int) -> list[int]:
     """Return the codes that queries may be made of, in the order of the draw."""
-    if source.any_document:
-        codes = list(range(len(collection.docs)))
-    else:
-        good = collection.qrels.doc[collection.qrels.gain > 0]
-        codes = np.unique(good[good < len(collection.docs)]).tolist()
-        if not codes:
-            hint = "choose a split with judgements, or leave all_docs: false out"
-            raise DataError.of("no document is relevant to any query", where=collection.name, hint=hint)
-    Draws(f"irkit train {seed} {source.task} of {collection.docs_fingerprint}").shuffle(codes)
-    return codes
+    draws = Draws(f"irkit train {seed} {source.task} of {collection.docs_fingerprint}")
+    return drawn_codes(collection, source.any_document, draws)
 
 
 def _barred(source: DataSource, workspace: Workspace) -> set[str]:
