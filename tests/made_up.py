@@ -12,12 +12,13 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from made_up_costs import STEPS, efficiency, stage_times
 from numpy.typing import NDArray
 
 from irkit.config.statistics import Statistics
 from irkit.core.metric import parse_metric
 from irkit.report.details import Details, Funnel, FunnelStep, Hits, QueryDetails, Relevant, Text
-from irkit.report.efficiency import Build, Efficiency, Latency, PipelineEfficiency, StageEfficiency
+from irkit.report.efficiency import Efficiency
 from irkit.report.results import (
     ChangedQuery,
     ChangedTerm,
@@ -29,25 +30,12 @@ from irkit.report.results import (
     Provenance,
     Results,
     Score,
-    StageTime,
 )
 
 METRICS = ("ndcg@10", "recall@100", "mrr@10", "recall@10")
 RELEVANT = 3
 K = 10
 _ABSENT = 0
-_STEPS: list[tuple[tuple[str, str, tuple[int, ...]], ...]] = [
-    (("bm25", "BM25, k1 0.9, b 0.4", ()),),
-    (("dense", "dense: minilm", ()),),
-    (("bm25", "BM25, k1 0.9, b 0.4", ()), ("dense", "dense: minilm", ()), ("fuse", "fuse: rrf", (0, 1))),
-    (
-        ("bm25", "BM25, k1 0.9, b 0.4", ()),
-        ("dense", "dense: minilm", ()),
-        ("fuse", "fuse: rrf", (0, 1)),
-        ("cutoff", "cutoff (k=20)", (2,)),
-        ("maxsim", "maxsim: minilm", (3,)),
-    ),
-]
 _YAML: list[list[Any]] = [
     [{"bm25": {"k": 100}}],
     [{"dense": {"model": "minilm", "k": 100}}],
@@ -140,7 +128,7 @@ def experiment(
             for each in called
             for metric in metrics
         ]
-        stages += _stages(name, called, queries, chance)
+        stages += stage_times(name, called, queries)
     results = Results(
         experiment="made-up",
         description="An experiment that nobody ran.",
@@ -174,7 +162,7 @@ def experiment(
         seconds=102.7,
         statistics=statistics or Statistics(resamples=200),
     )
-    return MadeUp(results, tables, funnels, details, _efficiency(sets[:collections], called, chance))
+    return MadeUp(results, tables, funnels, details, efficiency(sets[:collections], called, chance))
 
 
 def _ranks(place: int, hard: NDArray[np.float64], draw: np.random.Generator) -> list[_Ranks]:
@@ -223,7 +211,7 @@ def _values(metric: str, ranks: _Ranks) -> NDArray[np.float64]:
 def _funnel(collection: str, place: int, pipeline: str, ranks: list[_Ranks]) -> Funnel:
     steps = []
     first = np.zeros(ranks[0].shape, bool)
-    for (stage, label, inputs), after in zip(_STEPS[place % 4], ranks, strict=True):
+    for (stage, label, inputs), after in zip(STEPS[place % 4], ranks, strict=True):
         before = np.any([ranks[each] > 0 for each in inputs], axis=0) if inputs else np.zeros_like(first)
         first |= (after > 0) if not inputs else False
         steps.append(
@@ -358,108 +346,6 @@ def _explained(called: Sequence[str], shown: Sequence[int], chance: random.Rando
         )
         for row in shown[::3]
     ]
-
-
-_SECONDS = {
-    "bm25": (0.7, 5.2),
-    "dense": (2.4, 38.9),
-    "fuse": (0.004, 0.0),
-    "cutoff": (0.002, 0.0),
-    "maxsim": (41.7, 0.9),
-}
-_BYTES = {"bm25": 3_412_998, "dense": 7_961_216, "maxsim": 611_204_096}
-
-
-def _stages(collection: str, called: Sequence[str], queries: int, chance: random.Random) -> list[StageTime]:
-    return [
-        StageTime(
-            collection=collection,
-            pipeline=pipeline,
-            position=position,
-            stage=stage,
-            label=label,
-            seconds=_SECONDS[stage][0] * (1 + 0.1 * (place // 4)),
-            prepare_seconds=_SECONDS[stage][1],
-            queries=queries,
-            cached_queries={"bm25": queries, "dense": queries // 3}.get(stage, 0),
-            artifact_bytes=_BYTES.get(stage, 0),
-            notes={"device": "cpu", "dtype": "float32"} if stage in ("dense", "maxsim") else {},
-            node=f"{place // 4:02}{stage}{collection}",
-        )
-        for place, pipeline in enumerate(called)
-        for position, (stage, label, _) in enumerate(_STEPS[place % 4])
-    ]
-
-
-def _efficiency(collections: Sequence[str], called: Sequence[str], chance: random.Random) -> Efficiency:
-    stages, pipelines = [], []
-    for collection in collections:
-        for place, pipeline in enumerate(called):
-            total, size = 0.0, 0
-            for position, (stage, label, _) in enumerate(_STEPS[place % 4]):
-                mean = 1000 * _SECONDS[stage][0] / 40 * chance.uniform(0.8, 1.2)
-                total += mean
-                size += _BYTES.get(stage, 0)
-                stages.append(
-                    StageEfficiency(
-                        collection=collection,
-                        pipeline=pipeline,
-                        position=position,
-                        stage=stage,
-                        label=label,
-                        node=f"{place // 4:02}{stage}{collection}",
-                        cold_seconds=_SECONDS[stage][1] + 0.01,
-                        first_ms=20 * mean,
-                        latency=_latency(mean),
-                        throughput=2000 / mean,
-                        flops=4.4e9 if stage == "dense" else None,
-                        tokens={"prompt": 812.5} if stage == "maxsim" else {},
-                        memory=90_000_000,
-                        builds=[
-                            Build(
-                                key=f"{stage}-{collection}",
-                                kind=f"{stage} index",
-                                bytes=_BYTES[stage],
-                                seconds=12.5,
-                            )
-                        ]
-                        if stage in _BYTES
-                        else [],
-                    )
-                )
-            pipelines.append(
-                PipelineEfficiency(
-                    collection=collection,
-                    pipeline=pipeline,
-                    latency=_latency(total),
-                    throughput=1500 / total,
-                    bytes=size,
-                    flops=None if place % 4 == 0 else 4.4e9,
-                    tokens={"prompt": 812.5} if place % 4 == 3 else {},
-                    memory=150_000_000 + 1_000_000 * place,
-                )
-            )
-    return Efficiency(
-        experiment="made-up",
-        created="2026-03-14T16:00:00+00:00",
-        command="irkit measure pipelines/made-up.yaml",
-        machine="AMD EPYC, 2 processors",
-        device="cpu",
-        threads=2,
-        irkit="0.1.0",
-        queries=100,
-        warmup=10,
-        memory_by="VmHWM",
-        isolated=True,
-        stages=stages,
-        pipelines=pipelines,
-    )
-
-
-def _latency(mean: float) -> Latency:
-    return Latency(
-        samples=100, mean=mean, p50=0.9 * mean, p95=1.7 * mean, p99=2.6 * mean, warmed=2000, steady=True
-    )
 
 
 HOSTILE = [

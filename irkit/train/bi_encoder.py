@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
@@ -68,3 +70,13 @@ def identity(options: BiEncoderOptions, model: ResolvedModel) -> dict[str, Any]:
     """Return what decides the vectors of a text, as JSON values."""
     decisive = set(BiEncoderOptions.model_fields) - {"batch_size"}
     return {**options.model_dump(mode="json", include=decisive), "model": model.fingerprint}
+
+
+@contextmanager
+def with_dropout(encoder: Encoder) -> Iterator[None]:
+    """Have the encoder's model drop out, as its configuration says, inside the block."""
+    encoder.loaded.train()
+    try:
+        yield
+    finally:
+        encoder.loaded.eval()

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.models.resolve import ResolvedModel
-from irkit.train.bi_encoder import identity, is_cosine
+from irkit.train.bi_encoder import identity, is_cosine, with_dropout
 from irkit.train.examples import Examples
 from irkit.train.learner import Contrastive, Surroundings
 from irkit.train.recipe import Recipe, Training
@@ -218,11 +218,8 @@ class UnfrozenLearner(GateLearner):
 
     def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
         """Return InfoNCE over the batch, with dropout."""
-        self.encoder.loaded.train()
-        try:
+        with with_dropout(self.encoder):
             return super().loss(rows, step)
-        finally:
-            self.encoder.loaded.eval()
 
     def _pass(self, numbers: Sequence[int], side: Side) -> tuple[dict[str, Any], Any, Any]:
         import torch

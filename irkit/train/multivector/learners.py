@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.models.lora import Updates
-from irkit.train.bi_encoder import identity
+from irkit.train.bi_encoder import identity, with_dropout
 from irkit.train.multivector.late_interaction import Texts
 from irkit.train.multivector.learner import TokenLearner
 from irkit.train.multivector.tokens import TokenCache
@@ -111,11 +111,8 @@ class TrainedTokens(TokenLearner):
 
     def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
         """Return the objective over the batch, with dropout."""
-        self.encoder.loaded.train()
-        try:
+        with with_dropout(self.encoder):
             return super().loss(rows, step)
-        finally:
-            self.encoder.loaded.eval()
 
     def groups(self, training: Training) -> list[dict[str, Any]]:
         """Return the updates' weights and the head's."""
