@@ -82,7 +82,7 @@ def look(way: Way, collection: Collection, workspace: Workspace) -> Row:
     state = stage.prepare(workspace.context(collection))
     tokens = state.tokens
     asked = stage.asked_tokens(state.encoder, tokens, queries)
-    exact = _ndcg(state.scorer.search(asked, DEPTH).without(queries.exclude), collection)
+    exact = ndcg(state.scorer.search(asked, DEPTH).without(queries.exclude), collection)
     index = Xtr(**way.options).prepare(workspace.context(collection)).index
     best, touched = float("nan"), float("nan")
     for nprobe in NPROBES:
@@ -92,7 +92,7 @@ def look(way: Way, collection: Collection, workspace: Workspace) -> Row:
         )
         if work.touched > SHARE and nprobe > NPROBES[0]:
             break
-        best, touched = float(_ndcg(found.without(queries.exclude), collection).mean()), work.touched
+        best, touched = float(ndcg(found.without(queries.exclude), collection).mean()), work.touched
         if touched > SHARE:
             break  # one list is more than that already: the share says so
     size = float(tokens.offsets[-1]) * tokens.dim * 2 / len(tokens)
@@ -113,7 +113,7 @@ def recall(search: TokenSearch, asked: Ragged, tokens: Tokens, collection: Colle
     return float(np.mean(shares))
 
 
-def _ndcg(found: Rankings, collection: Collection) -> NDArray[np.float64]:
+def ndcg(found: Rankings, collection: Collection) -> NDArray[np.float64]:
     (values,) = evaluate(found, collection.qrels, [METRIC]).values()
     return np.asarray(values)
 

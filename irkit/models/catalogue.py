@@ -17,7 +17,7 @@ from irkit.models.trained import REPORT, Trained, read_trained
 SHIPPED = Path(__file__).with_name("shipped")
 """Where the models lie that irkit comes with, each in a folder: what ``irkit train`` wrote."""
 
-_KINDS: dict[str, Kind] = {"blockrank": "llm", "multivector": "multi-vector"}
+_KINDS: dict[str, Kind] = {"blockrank": "llm", "multivector": "multi-vector", "colberter": "multi-vector"}
 """By the kind of a training."""
 
 Kind: TypeAlias = Literal["encoder", "multi-vector", "cross-encoder", "llm"]

@@ -14,8 +14,10 @@ Nothing is normalised; vectors are compared by the dot product. Score = ``s <cls
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +38,27 @@ LENGTHS: dict[Side, int] = {"query": 30, "document": 200}
 ``max_doc_length`` of their library)."""
 
 
-class ColBERTer:
-    """A loaded ColBERTer or Uni-ColBERTer.
+Layer: TypeAlias = tuple[NDArray[np.float64], NDArray[np.float64]]
+"""Weight and bias of a linear layer."""
+
+
+@dataclass(frozen=True)
+class Read:
+    """What a language model and the compressors make of n texts of at most L pieces.
+
+    Attributes:
+        words: ``int64[n, L]``, for every piece the id of the whole word around it; 0 for special tokens and padding.
+        sentences: ``float32[n, dim]``.
+        pieces: ``float32[n, L, dim]``.
+    """
+
+    words: NDArray[np.int64]
+    sentences: Vectors
+    pieces: Vectors
+
+
+class WholeWords(ABC):
+    """One sentence vector a text, and one vector a unique whole word: what every ColBERTer gives, wherever its parts come from.
 
     The vectors of a text depend on that text alone: the language model runs under :mod:`irkit.models.batching`;
     pooling, gates and the Uni compression are done text by text in float64 and rounded once.
@@ -53,8 +74,94 @@ class ColBERTer:
         merge_weight: the share of the sentence vectors in the score, ``sigmoid(score_merger)``.
     """
 
+    name: str
+    device: str
     multi_vector = True
+    exact_match = False
     similarity: Literal["dot"] = "dot"
+    dim: int
+    token_dim: int
+    merge_weight: float
+    _gate: Layer | None = None
+    _mini: Layer | None = None
+
+    def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
+        """Return the [CLS] vector of each text, ``float32[n, dim]``, not normalised.
+
+        Raises:
+            ModelError: when the model gives NaN or infinity.
+        """
+        out = np.zeros((len(texts), self.dim), np.float32)
+        for rows, read in self._run(texts, side):
+            out[rows] = self._finite(read.sentences)
+        return out
+
+    def tokens(
+        self,
+        texts: Sequence[str],
+        side: Side,
+        *,
+        special: bool = True,
+        words: bool = True,
+        salience: bool = False,
+    ) -> Ragged:
+        """Return one vector a unique whole word, ``float32[T, token_dim]``, in the order of their first occurrence.
+
+        A text of no word, and a document whose words are all gated away, has no row.
+
+        Args:
+            texts: the texts.
+            side: whether they are queries or documents; only documents are gated.
+            special: must be left True: special tokens are in no whole word.
+            words: whether to give the words' ids along with the vectors.
+            salience: must be left False: the gates say already what a document can do without.
+
+        Raises:
+            ConfigError: for ``special=False`` or ``salience=True``.
+            ModelError: when the model gives NaN or infinity.
+        """
+        if not special or salience:
+            hint = "leave query_special_tokens out" if not special else "leave prune: attention out"
+            raise ConfigError.of("a ColBERTer decides itself which words count", where=self.name, hint=hint)
+        empty = (np.zeros(0, np.uint32), np.zeros((0, self.token_dim), np.float32))
+        parts = [empty] * len(texts)
+        for rows, read in self._run(texts, side):
+            for row, vectors, of_word in zip(rows, read.pieces, read.words, strict=True):
+                parts[row] = self._reduce(self._finite(vectors[of_word > 0]), of_word[of_word > 0], side)
+        return Ragged(
+            offsets_of([len(ids) for ids, _ in parts]),
+            np.concatenate([vectors for _, vectors in parts] or [empty[1]]),
+            np.concatenate([ids for ids, _ in parts] or [empty[0]]) if words else None,
+        )
+
+    # -- inside --------------------------------------------------------------------------------------------
+
+    def _reduce(
+        self, pieces: Vectors, of_word: NDArray[np.int64], side: Side
+    ) -> tuple[NDArray[np.uint32], Vectors]:
+        """Average the pieces of each word, then gate and compress the words (steps 2 to 4)."""
+        ids, vectors = pool_words(pieces, of_word)
+        if side == "document" and self._gate is not None:
+            gates = np.maximum(_apply(self._gate, vectors), 0.0)
+            kept = gates[:, 0] > 0
+            ids, vectors = ids[kept], (vectors * gates)[kept]
+        if self._mini is not None:
+            vectors = _apply(self._mini, vectors)
+        return ids.astype(np.uint32), vectors.astype(np.float32)
+
+    @abstractmethod
+    def _run(self, texts: Sequence[str], side: Side) -> Iterator[tuple[NDArray[np.int64], Read]]:
+        """Yield batch by batch the numbers of the texts, and what was read in them."""
+
+    def _finite(self, values: Vectors) -> Vectors:
+        if not np.isfinite(values).all():
+            hint = "float16 overflows in some models: set dtype: bfloat16 or float32"
+            raise ModelError.of("the model gives vectors that are not finite", where=self.name, hint=hint)
+        return values
+
+
+class ColBERTer(WholeWords):
+    """A loaded ColBERTer or Uni-ColBERTer in the published format."""
 
     def __init__(
         self,
@@ -111,77 +218,15 @@ class ColBERTer:
         notes |= {"device": self.device, "dtype": dtype, "model": model.source}
         self._runner = Runner(self.device, batch_size, notes, threads)
 
-    def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
-        """Return the [CLS] vector of each text, ``float32[n, dim]``, not normalised.
-
-        Raises:
-            ModelError: when the model gives NaN or infinity.
-        """
-        out = np.zeros((len(texts), self.dim), np.float32)
-        for rows, _, result in self._run(texts, side):
-            out[rows] = self._finite(result["sentence"].float().cpu().numpy())
-        return out
-
-    def tokens(
-        self,
-        texts: Sequence[str],
-        side: Side,
-        *,
-        special: bool = True,
-        words: bool = True,
-        salience: bool = False,
-    ) -> Ragged:
-        """Return one vector a unique whole word, ``float32[T, token_dim]``, in the order of their first occurrence.
-
-        A text of no word, and a document whose words are all gated away, has no row.
-
-        Args:
-            texts: the texts.
-            side: whether they are queries or documents; only documents are gated.
-            special: must be left True: special tokens are in no whole word.
-            words: whether to give the words' ids along with the vectors.
-            salience: must be left False: the gates say already what a document can do without.
-
-        Raises:
-            ConfigError: for ``special=False`` or ``salience=True``.
-            ModelError: when the model gives NaN or infinity.
-        """
-        if not special or salience:
-            hint = "leave query_special_tokens out" if not special else "leave prune: attention out"
-            raise ConfigError.of("a ColBERTer decides itself which words count", where=self.name, hint=hint)
-        empty = (np.zeros(0, np.uint32), np.zeros((0, self.token_dim), np.float32))
-        parts = [empty] * len(texts)
-        for rows, features, result in self._run(texts, side):
-            ids = features["words"].cpu().numpy()
-            pieces = result["pieces"].float().cpu().numpy()
-            for row, vectors, of_word in zip(rows, pieces, ids, strict=True):
-                parts[row] = self._reduce(self._finite(vectors[of_word > 0]), of_word[of_word > 0], side)
-        return Ragged(
-            offsets_of([len(ids) for ids, _ in parts]),
-            np.concatenate([vectors for _, vectors in parts] or [empty[1]]),
-            np.concatenate([ids for ids, _ in parts] or [empty[0]]) if words else None,
-        )
-
-    # -- inside --------------------------------------------------------------------------------------------
-
-    def _reduce(
-        self, pieces: Vectors, of_word: NDArray[np.int64], side: Side
-    ) -> tuple[NDArray[np.uint32], Vectors]:
-        """Average the pieces of each word, then gate and compress the words (steps 2 to 4)."""
-        ids, vectors = pool_words(pieces, of_word)
-        if side == "document" and self._gate is not None:
-            gates = np.maximum(_apply(self._gate, vectors), 0.0)
-            kept = gates[:, 0] > 0
-            ids, vectors = ids[kept], (vectors * gates)[kept]
-        if self._mini is not None:
-            vectors = _apply(self._mini, vectors)
-        return ids.astype(np.uint32), vectors.astype(np.float32)
-
-    def _run(
-        self, texts: Sequence[str], side: Side
-    ) -> Iterator[tuple[NDArray[np.int64], Features, Features]]:
+    def _run(self, texts: Sequence[str], side: Side) -> Iterator[tuple[NDArray[np.int64], Read]]:
         layout = Layout(limit=self._positions, head=True)
-        return self._runner.run(texts, layout, lambda part: self._features(part, side), self._forward)
+        found = self._runner.run(texts, layout, lambda part: self._features(part, side), self._forward)
+        for rows, features, result in found:
+            words, sentences, pieces = features["words"], result["sentence"], result["pieces"]
+            yield (
+                rows,
+                Read(words.cpu().numpy(), sentences.float().cpu().numpy(), pieces.float().cpu().numpy()),
+            )
 
     def _features(self, texts: list[str], side: Side) -> Features:
         import torch
@@ -210,12 +255,6 @@ class ColBERTer:
             else sentence,
             "pieces": module.compressor(hidden) if hasattr(module, "compressor") else hidden,
         }
-
-    def _finite(self, values: Vectors) -> Vectors:
-        if not np.isfinite(values).all():
-            hint = "float16 overflows in some models: set dtype: bfloat16 or float32"
-            raise ModelError.of("the model gives vectors that are not finite", where=self.name, hint=hint)
-        return values
 
 
 def pool_words(pieces: NDArray[Any], of_word: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -250,7 +289,7 @@ def _words_of_pieces(text: str, encoding: Any) -> NDArray[np.int64]:
     return ids
 
 
-def _linear(module: Any, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def _linear(module: Any, name: str) -> Layer | None:
     """Take a small layer out of the module, as (weight, bias) in float64: it is applied without torch."""
     layer = getattr(module, name, None)
     if layer is None:
@@ -258,7 +297,7 @@ def _linear(module: Any, name: str) -> tuple[NDArray[np.float64], NDArray[np.flo
     return layer.weight.detach().double().numpy(), layer.bias.detach().double().numpy()
 
 
-def _apply(layer: tuple[NDArray[np.float64], NDArray[np.float64]], rows: NDArray[np.float64]) -> Any:
+def _apply(layer: Layer, rows: NDArray[np.float64]) -> Any:
     """Return ``rows W^T + b``, each row added up in the same order whatever their number."""
     weight, bias = layer
     return (rows[:, None, :] * weight).sum(axis=2) + bias

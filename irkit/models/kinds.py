@@ -6,6 +6,7 @@ from pathlib import Path
 
 from irkit.models.colberter_files import is_colberter
 from irkit.models.safety import read_json
+from irkit.models.trained import read_trained
 from irkit.models.xtr import is_xtr
 
 
@@ -23,7 +24,7 @@ def model_type(folder: Path) -> str:
     architectures = read_json(folder / "config.json").get("architectures") or []
     if "HF_ColBERT" in architectures:
         return "MultiVectorEncoder"
-    if is_colberter(folder):
+    if is_colberter(folder) or _is_trained_colberter(folder):
         return "ColBERTer"
     if is_xtr(folder):
         return "XTR"
@@ -33,3 +34,8 @@ def model_type(folder: Path) -> str:
     ):
         return "CrossEncoder"
     return "SentenceTransformer"
+
+
+def _is_trained_colberter(folder: Path) -> bool:
+    trained = read_trained(folder)
+    return trained is not None and trained.kind == "colberter"

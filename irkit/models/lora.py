@@ -144,7 +144,8 @@ def merge(model: ResolvedModel, loaded: Any) -> None:
     peft = _peft(model.name)
     try:
         saved = _shapes(weights)
-        config = _config(peft, model, saved)
+        scores = type(loaded).__name__.endswith("ForSequenceClassification")  # a cross-encoder
+        config = _config(peft, model, saved, (*_TASKS, "SEQ_CLS") if scores else _TASKS)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # what it warns of is checked below
             both = peft.PeftModel.from_pretrained(
@@ -176,17 +177,23 @@ def _peft(where: str) -> Any:
     return peft
 
 
-def _config(peft: Any, model: ResolvedModel, saved: Mapping[str, object]) -> Any:
+def _config(peft: Any, model: ResolvedModel, saved: Mapping[str, object], tasks: Collection[object]) -> Any:
     """Read an adapter's configuration.
+
+    Args:
+        peft: the library.
+        model: the adapter.
+        saved: its weights.
+        tasks: peft's words for what the base model is for.
 
     Raises:
         ModelError: when its updates are none of weights, or it belongs to a model for another task.
     """
     config = peft.PeftConfig.from_pretrained(str(model.path))
     kind, task = (getattr(each, "value", each) for each in (config.peft_type, config.task_type))
-    if config.is_prompt_learning or task not in _TASKS:
+    if config.is_prompt_learning or task not in tasks:
         told = f"of the kind {kind} for the task {task}" if task else f"of the kind {kind}"
-        hint = "take a LoRA adapter of a causal language model, or of an encoder"
+        hint = "take a LoRA adapter of a causal language model, an encoder or a cross-encoder"
         raise ModelError.of(f"an adapter {told} cannot be merged", where=str(model.path / ADAPTER), hint=hint)
     ours = model.trained is not None and model.trained.kind == "blockrank"
     if ours and not isinstance(config.target_modules, str) and config.layers_to_transform is None:

@@ -11,6 +11,7 @@ from irkit.models.lexsembridge_files import token_fingerprint
 from irkit.models.loading import quiet
 from irkit.models.resolve import ResolvedModel
 from irkit.models.safety import check_folder
+from irkit.models.trained import STAGES
 
 _HINT = "set mlm: to a checkpoint with a masked-language-model head and the encoder's tokeniser, such as the one it was made from"
 
@@ -25,7 +26,7 @@ class MaskedLM:
     """
 
     def __init__(self, model: ResolvedModel, device: str, *, trust_remote_code: bool = False) -> None:
-        """Load the model in float32.
+        """Load the model in float32; of an adapter, the base model with its updates merged into it.
 
         Args:
             model: what :func:`irkit.models.resolve` found.
@@ -33,19 +34,24 @@ class MaskedLM:
             trust_remote_code: run code that comes with the model.
 
         Raises:
-            ModelError: when it cannot be loaded, or its files hold no head: transformers would make one at random.
+            ModelError: when it cannot be loaded, was trained for something else, or its files hold no head: transformers would
+                make one at random.
         """
         import torch
         from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-        check_folder(model.path, trust_remote_code=trust_remote_code)
-        self.name = model.name
+        self.name, folder, trained = model.name, model.weights.path, model.trained
+        if trained is not None and trained.kind is not None:
+            message = f"the model was trained for {STAGES[trained.kind]}, and is no masked language model"
+            raise ModelError.of(message, where=model.name, hint=_HINT)
+        for each in {folder, model.path}:
+            check_folder(each, trust_remote_code=trust_remote_code)
         options = {"local_files_only": True, "trust_remote_code": trust_remote_code}
         try:
             with quiet():
-                tokeniser = AutoTokenizer.from_pretrained(model.path, **options)
+                tokeniser = AutoTokenizer.from_pretrained(folder, **options)
                 loaded, found = AutoModelForMaskedLM.from_pretrained(
-                    model.path,
+                    folder,
                     output_loading_info=True,
                     dtype=torch.float32,
                     weights_only=True,
@@ -60,6 +66,10 @@ class MaskedLM:
         if found["missing_keys"]:
             message = f"the model has no masked-language-model head: it lacks {min(found['missing_keys'])}"
             raise ModelError.of(message, where=model.name, hint=_HINT)
+        if trained is not None:
+            from irkit.models.lora import merge
+
+            merge(model, loaded)
         self.vocabulary = int(loaded.config.vocab_size)
         self.tokenizer = token_fingerprint(tokeniser.get_vocab())
         taken = signature(loaded.forward).parameters

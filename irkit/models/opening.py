@@ -88,6 +88,9 @@ def open_encoder(
     """
     if model.path.is_dir() and model_type(model.path) == "ColBERTer":
         from irkit.models.colberter import ColBERTer
+        from irkit.models.colberter_trained import WordEncoder
 
+        if model.trained is not None:
+            return WordEncoder.load(model, trust_remote_code=trust_remote_code, **arguments)
         return ColBERTer(model, **arguments)
     return Encoder(model, trust_remote_code=trust_remote_code, **arguments)

@@ -14,7 +14,7 @@ from irkit.models.catalogue import Entry, Found, Wheel, catalogue, find_wheel
 from irkit.models.digest import folder_fingerprint, record_fingerprint
 from irkit.models.hub import cached_snapshot, commit_of, descriptions, download, parse_id
 from irkit.models.safety import read_json
-from irkit.models.trained import ADAPTER, DESCRIPTION, REPORT, Trained, read_trained
+from irkit.models.trained import ADAPTER, DESCRIPTION, REPORT, STAGES, Trained, read_trained
 
 T = TypeVar("T")
 
@@ -48,6 +48,21 @@ class ResolvedModel:
     def weights(self) -> ResolvedModel:
         """The model whose files are loaded first: the base of an adapter, else itself."""
         return self.base or self
+
+    def notes(self, learned_as: str = "") -> dict[str, str]:
+        """Return what a report should say of a trained language model: whose updates it is, and that it is used for something
+        else than it was trained for.
+
+        Args:
+            learned_as: the kind of training that makes models for the stage; "" for none.
+        """
+        said = {} if self.base is None else {"base": self.base.name}
+        kind = self.trained.kind if self.trained is not None else None
+        if kind is not None and kind != learned_as:
+            said["trained_for"] = (
+                f"{STAGES[kind]}: this stage gives the model prompts that it was not trained on"
+            )
+        return said
 
 
 def resolve(name: str, base: Path | None = None) -> ResolvedModel:
@@ -232,7 +247,8 @@ def _adapter_itself(name: str) -> ModelError:
 def _check_base(name: str, trained: Trained, found: str | None) -> None:
     if trained.base_fingerprint is not None and trained.base_fingerprint != found:
         named = trained.base
-        hint = f"fetch {named} as it was (irkit models pull {named}), or train {name} anew on the one here"
+        hint = f"fetch {named} as it was (irkit models pull {named}), or train {name} anew on the one here; a training with --model"
+        hint += f" needs the very files that are {named} here: the same weights in another format are another model"
         message = f"the model was trained on another {trained.base} than the one that is here"
         raise ModelError.of(message, where=name, hint=hint)
 

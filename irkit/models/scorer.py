@@ -31,13 +31,15 @@ class PairScorer:
         threads: int = 1,
         notes: dict[str, Any] | None = None,
     ) -> None:
-        """Load the model; the arguments are those of :class:`irkit.models.encoder.Encoder`.
+        """Load the model; of an adapter, the base model with its updates merged into it. The arguments are those of
+        :class:`irkit.models.encoder.Encoder`.
 
         Raises:
             ModelError: when the model is no cross-encoder, has more than one output, or cannot be loaded.
             ConfigError: when the device is not there, or ``max_length`` is more than the model's.
         """
-        kind = model_type(model.path) if model.path.is_dir() else "a file"
+        folder = model.weights.path
+        kind = model_type(folder) if folder.is_dir() else "a file"
         if kind != "CrossEncoder":
             hint = "take a cross-encoder, such as ms-marco-minilm; encoders belong in the stages dense and maxsim"
             raise ModelError.of(f"the model is no cross-encoder: {kind}", where=model.name, hint=hint)

@@ -1,10 +1,11 @@
 """What a folder that training made says of itself: what it is for, and which base model its updates belong to.
 
-Three files tell, in any combination::
+Four files tell, in any combination::
 
     irkit_model.json               written by ``irkit train``: kind, base model with its fingerprint, options
     adapter_config.json            of peft, with adapter_model.safetensors: low-rank updates (LoRA) of the base model
     token_head.safetensors         "weight" [dim, hidden]: a projection of the base model's token vectors
+    colberter_heads.safetensors    ColBERTer's heads on top of the base model
 
 A folder with ``adapter_config.json`` alone is somebody else's adapter, as there are many on the hub. A folder with
 ``irkit_model.json`` and no base holds a whole model.
@@ -28,7 +29,7 @@ HEAD = "token_head.safetensors"
 WHAT = "trained model"
 FORMAT = 1
 """Of ``irkit_model.json``: counts up when an older irkit could no longer read it."""
-STAGES = {"blockrank": "blockrank", "multivector": "maxsim, muvera or xtr"}
+STAGES = {"blockrank": "blockrank", "multivector": "maxsim, muvera or xtr", "colberter": "colberter"}
 """By kind, the stages that a model was trained for."""
 
 _AGAIN = "train the model again, or copy its folder again"

@@ -207,8 +207,10 @@ class WriterOptions(BaseModel):
         from irkit.models.resolve import resolve
 
         use_threads(context.runtime.threads)
+        model = resolve(self.model, context.workspace)
+        context.notes.update(model.notes())
         return CausalLM(
-            resolve(self.model, context.workspace),
+            model,
             dtype=self.dtype,
             device=self.device or context.runtime.device,
             trust_remote_code=self.trust_remote_code,

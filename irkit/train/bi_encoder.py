@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, PositiveInt
@@ -74,9 +74,16 @@ def identity(options: BiEncoderOptions, model: ResolvedModel) -> dict[str, Any]:
 
 @contextmanager
 def with_dropout(encoder: Encoder) -> Iterator[None]:
-    """Have the encoder's model drop out, as its configuration says, inside the block."""
+    """Have the encoder's model drop out, as its configuration says, inside the block.
+
+    On CUDA attention is computed step by step there: the gradients of torch's fused kernels differ from run to run as long as
+    algorithms that are not deterministic are no errors, and some other step may have no other one.
+    """
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
     encoder.loaded.train()
     try:
-        yield
+        with sdpa_kernel(SDPBackend.MATH) if encoder.device.startswith("cuda") else nullcontext():
+            yield
     finally:
         encoder.loaded.eval()

@@ -52,6 +52,21 @@ class Fitting:
         """The folder of checkpoints and intermediate files, beside the output: what a killed run goes on from."""
         return self.output.with_name(f".{self.output.name}.training")
 
+    def folder(self, variant: str | None) -> Path:
+        """Return the folder of a variant; of a recipe without any, the output itself."""
+        return self.output / variant if variant else self.output
+
+    def place(self) -> Surroundings:
+        """Return what a learner is told of where it is.
+
+        Raises:
+            ConfigError: when the device is not there.
+        """
+        from irkit.models.device import pick_device
+
+        device, threads = pick_device(self.runtime.device), self.runtime.threads
+        return Surroundings(device, self.base, self.work, threads, self.model, self.progress, self.stored)
+
 
 def recipe_of(examples: Examples, settings: Sequence[str] = (), source: str = "examples") -> Recipe:
     """Return the recipe that examples were prepared for, with ``--set`` overrides.
@@ -83,19 +98,34 @@ def fit(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict[str,
 
 def fit_here(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict[str, Any]]:
     """Do what :func:`fit` does, for a caller that is :func:`alone`."""
-    from irkit.models.device import pick_device
-
-    device = pick_device(how.runtime.device)
-    variants: list[str | None] = list(recipe.variants) or [None]
-    reports = {}
-    for name in variants:
-        folder = how.output / name if name else how.output
-        place = Surroundings(
-            device, how.base, how.work, how.runtime.threads, how.model, how.progress, how.stored
-        )
-        reports[name or ""] = _one(recipe.variant(name), name, examples, folder, place)
+    over, place = finished(recipe, examples, how), how.place()
+    reports = {
+        name or "": over.get(name) or _one(recipe.variant(name), name, examples, how.folder(name), place)
+        for name in _variants(recipe)
+    }
     shutil.rmtree(how.work, ignore_errors=True)
     return reports
+
+
+def finished(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str | None, dict[str, Any]]:
+    """Return the reports of the variants whose training is over. Writes nothing: what is refused leaves nothing behind.
+
+    Raises:
+        ConfigError: when one of the folders holds something else, or the device is not there.
+        ModelError: when there is no such model.
+    """
+    place, kind = how.place(), kind_of(recipe.kind)
+    found = {}
+    for name in _variants(recipe):
+        if how.folder(name).exists():
+            own = recipe.variant(name)
+            key = key_of(own, examples, kind.reads(own.options, place), place.device)
+            found[name] = _report(how.folder(name), key)
+    return found
+
+
+def _variants(recipe: Recipe) -> list[str | None]:
+    return list(recipe.variants) or [None]
 
 
 def _one(
@@ -103,8 +133,6 @@ def _one(
 ) -> dict[str, Any]:
     kind = kind_of(recipe.kind)
     key = key_of(recipe, examples, kind.reads(recipe.options, place), place.device)
-    if folder.exists():
-        return _finished(folder, key)
     began = time.perf_counter()
     learner = kind.open(recipe, examples, place)
     at_first = learner.facts()
@@ -127,7 +155,7 @@ def _one(
     return said
 
 
-def _finished(folder: Path, key: str) -> dict[str, Any]:
+def _report(folder: Path, key: str) -> dict[str, Any]:
     """Return the report of a training that is over.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import BaseModel
 
-from irkit.core.errors import ConfigError, nearest
+from irkit.core.errors import ConfigError, ModelError, nearest
 from irkit.models.resolve import ResolvedModel, resolve
 
 if TYPE_CHECKING:
@@ -87,3 +87,16 @@ def find_model(name: str, place: Surroundings) -> ResolvedModel:
         ModelError: when there is no such model.
     """
     return replace(resolve(place.model or name, place.base), name=name)
+
+
+def find_base(name: str, place: Surroundings) -> ResolvedModel:
+    """Return the files of a model that updates are to be trained for, as :func:`find_model` does.
+
+    Raises:
+        ModelError: when there is no such model, or it is an adapter: what was trained on it could not be loaded.
+    """
+    found = find_model(name, place)
+    if found.base is not None:
+        hint = f"train on {found.base.name}, or merge the two first: peft's merge_and_unload, then save_pretrained"
+        raise ModelError.of("the model is an adapter itself", where=name, hint=hint)
+    return found

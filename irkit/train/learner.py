@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.pipeline.context import Progress, Silent
+from irkit.pipeline.context import Advance, Progress, Silent
 from irkit.train.candidates import Candidates
 
 if TYPE_CHECKING:
@@ -54,9 +54,11 @@ class Learner(ABC):
 
     Attributes:
         weights: what is trained, by name; a learner of a whole module has its own :meth:`state` and :meth:`load` instead.
+        looked: set by the loop; told by a slow :meth:`validate` how many more held-out queries it has ranked.
     """
 
     weights: Mapping[str, torch.Tensor]
+    looked: Advance = staticmethod(lambda n, /: None)
 
     @abstractmethod
     def groups(self, training: Training) -> list[dict[str, Any]]:

@@ -18,7 +18,7 @@ import numpy as np
 from irkit.core.errors import ModelError
 from irkit.core.fingerprint import fingerprint
 from irkit.models.device import deterministic
-from irkit.pipeline.context import Progress
+from irkit.pipeline.context import Advance, Progress
 from irkit.train.checkpoint import (
     Standing,
     load_checkpoint,
@@ -52,8 +52,8 @@ def train(
         recipe: one variant's.
         examples: what to train on.
         folder: for checkpoints; one of the same ``key`` that lies there is gone on from.
-        progress: shows the steps.
-        label: what the progress bar says.
+        progress: shows the steps, and the held-out queries that were looked at.
+        label: what the progress bars say.
         key: of everything that decides the weights.
 
     Raises:
@@ -66,32 +66,38 @@ def train(
     optimizer = torch.optim.AdamW(groups) if groups and steps else None
     rates = [group["lr"] for group in groups]
     found = load_checkpoint(folder, key)
+    standing = found[0] if found else Standing()
+    held, looks = len(examples.held), 1 + (-(-steps // recipe.validation.every) if optimizer else 0)
     best: Mapping[str, torch.Tensor]
-    if found is None:
-        standing = Standing()
-        best = _copied(learner.state())
-        _look(standing, learner.validate(), examples)
-    else:
-        standing, tensors = found
-        learner.load(tensors["weights"])
-        best = tensors["best"]
-        if optimizer is not None:
-            restore_optimizer(optimizer, tensors["optimizer"])
-    with deterministic(), progress.task(label, steps if optimizer else 0, standing.step) as advance:
-        began = time.perf_counter() - standing.seconds
-        while optimizer is not None and standing.step < steps and not standing.stopped:
-            loss = _step(learner, optimizer, rates, recipe, examples, standing.step, steps)
-            standing.step += 1
-            standing.total, standing.counted = standing.total + loss, standing.counted + 1
-            if standing.step % recipe.validation.every == 0 or standing.step == steps:
-                if _look(standing, learner.validate(), examples):
-                    best = _copied(learner.state())
-                standing.stopped = standing.stale >= recipe.validation.patience and standing.step < steps
-            standing.seconds = time.perf_counter() - began
-            if standing.step % training.checkpoint == 0 or standing.step == steps or standing.stopped:
-                files = {"weights": learner.state(), "best": best, "optimizer": optimizer_tensors(optimizer)}
-                save_checkpoint(folder, standing, files, key)
-            advance(1)
+    with progress.task(f"held-out queries, {label}", looks * held, len(standing.looks) * held) as seen:
+        if found is None:
+            best = _copied(learner.state())
+            _look(standing, learner, examples, seen)
+        else:
+            tensors = found[1]
+            learner.load(tensors["weights"])
+            best = tensors["best"]
+            if optimizer is not None:
+                restore_optimizer(optimizer, tensors["optimizer"])
+        with deterministic(), progress.task(label, steps if optimizer else 0, standing.step) as advance:
+            began = time.perf_counter() - standing.seconds
+            while optimizer is not None and standing.step < steps and not standing.stopped:
+                loss = _step(learner, optimizer, rates, recipe, examples, standing.step, steps)
+                standing.step += 1
+                standing.total, standing.counted = standing.total + loss, standing.counted + 1
+                if standing.step % recipe.validation.every == 0 or standing.step == steps:
+                    if _look(standing, learner, examples, seen):
+                        best = _copied(learner.state())
+                    standing.stopped = standing.stale >= recipe.validation.patience and standing.step < steps
+                standing.seconds = time.perf_counter() - began
+                if standing.step % training.checkpoint == 0 or standing.step == steps or standing.stopped:
+                    files = {
+                        "weights": learner.state(),
+                        "best": best,
+                        "optimizer": optimizer_tensors(optimizer),
+                    }
+                    save_checkpoint(folder, standing, files, key)
+                advance(1)
     learner.load(best)
     return standing
 
@@ -162,8 +168,17 @@ def _step(
     return float(loss.item())
 
 
-def _look(standing: Standing, scores: Mapping[str, float], examples: Examples) -> bool:
+def _look(standing: Standing, learner: Learner, examples: Examples, seen: Advance) -> bool:
     """Note the scores of a look; return whether they are the best so far, judged and generated queries together."""
+    told: list[int] = []
+
+    def looked(n: int, /) -> None:
+        told.append(n)
+        seen(n)
+
+    learner.looked = looked
+    scores = learner.validate()
+    seen(len(examples.held) - sum(told))  # of a learner that says nothing on its way
     standing.looks[str(standing.step)] = dict(scores)
     if standing.counted:
         standing.losses[str(standing.step)] = standing.total / standing.counted

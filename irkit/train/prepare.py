@@ -17,12 +17,12 @@ from irkit.core.queries import Queries
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
 from irkit.data.spec import split_of
-from irkit.data.tasks_views import body_of
+from irkit.data.tasks_views import BODY_WORDS, body_of
 from irkit.train.examples import Example, Examples
 from irkit.train.recipe import Recipe
 from irkit.train.sources.asked import Asked, asked_of
 from irkit.train.sources.documents import Documents, body_digests, others, whole_digests
-from irkit.train.sources.options import PARTS, DataSource, Negatives
+from irkit.train.sources.options import DataSource, Negatives
 from irkit.train.sources.written import round_trip
 from irkit.train.teacher.scores import taught
 
@@ -45,7 +45,9 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
         collection = workspace.open(source.collection)
         gathered = asked_of(collection, source, recipe.seed, workspace)
         asked, facts = gathered.queries, gathered.facts
-        label = f"{collection.name} {source.task}"
+        if source.bodies:
+            asked, facts = _of_bodies(collection, asked, facts)
+        label = f"{collection.name} {source.task}{'' if source.titles else ' without titles'}"
         taken[label] = taken.get(label, 0) + 1
         label = label if taken[label] == 1 else f"{label} ({taken[label]})"
         found = _mined(recipe, source, collection, asked, workspace)
@@ -55,7 +57,7 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
         negatives = _negatives(recipe, source, collection, found, asked)
         for query, mined in zip(asked, negatives, strict=True):
             positives, wrong = (
-                tuple(_number(documents, place, collection, code, query, text) for code in codes)
+                tuple(_number(documents, place, source, collection, code, text) for code in codes)
                 for codes, text in ((query.relevant, query.answer), (mined, None))
             )
             queries.append(Example(query.text, positives, wrong, label))
@@ -83,11 +85,32 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
     return Examples(documents.texts(), queries, recipe.to_data(), whence)
 
 
+def _of_bodies(
+    collection: Collection, asked: list[Asked], facts: dict[str, Any]
+) -> tuple[list[Asked], dict[str, Any]]:
+    """Leave relevant documents out whose bodies are too short to be read without their titles, and queries that have no other.
+
+    Raises:
+        DataError: when no query is left.
+    """
+    digest = body_digests(collection)
+    kept = [
+        query._replace(relevant=good)
+        for query in asked
+        if (good := tuple(code for code in query.relevant if query.answer or digest(code)))
+    ]
+    if not kept:
+        message = f"no query has a relevant document with {BODY_WORDS} words beside its title"
+        raise DataError.of(message, where=collection.name, hint="leave titles: false out")
+    lost = {"without titles too short": len(asked) - len(kept)} if len(kept) < len(asked) else {}
+    return kept, {**facts, **({"skipped": {**facts.get("skipped", {}), **lost}} if lost else {})}
+
+
 def _number(
-    documents: Documents, place: int, collection: Collection, code: int, query: Asked, text: str | None
+    documents: Documents, place: int, source: DataSource, collection: Collection, code: int, text: str | None
 ) -> int:
-    """Return the number of a document as its query reads it: whole, or its body, or the part that answers the query."""
-    if query.answer is None:
+    """Return the number of a document as its source reads it: whole, or its body, or the part that answers the query."""
+    if not source.bodies:
         return documents.whole(place, collection, code)
     return documents.part(body_of(collection.docs, code) if text is None else text, collection, code)
 
@@ -131,12 +154,12 @@ def _negatives(
     if found is None:
         return [[] for _ in asked]
     options = recipe.negatives or Negatives()
-    digest = body_digests(collection) if source.task in PARTS else whole_digests(collection)
+    digest = body_digests(collection) if source.bodies else whole_digests(collection)
     mined = []
     for row, query in enumerate(asked):
         codes = found[row][0][options.skip : options.depth]
         left = codes[~np.isin(codes, query.relevant)].tolist()
-        if source.task != "queries":
+        if source.task != "queries" or source.bodies:
             left = others(left, query.relevant, digest)
         mined.append(left[: options.keep])
     return mined

@@ -15,7 +15,7 @@ from irkit.pipeline.registry import make_stage
 from irkit.stages.sentence_vectors import vectors_recipe
 from irkit.train.bi_encoder import BiEncoderOptions
 from irkit.train.examples import Examples
-from irkit.train.fit import Fitting, alone, fit_here
+from irkit.train.fit import Fitting, alone, finished, fit_here
 from irkit.train.learner import Stored
 from irkit.train.prepare import prepare
 from irkit.train.recipe import Recipe, load_recipe
@@ -38,13 +38,14 @@ def fitting(workspace: Workspace, output: Path, model: str | None = None) -> Fit
     return Fitting(output, workspace.root, workspace.runtime, model, workspace.progress)
 
 
-def examples_for(recipe: Recipe, workspace: Workspace, work: Path) -> Examples:
+def examples_for(recipe: Recipe, workspace: Workspace, how: Fitting) -> Examples:
     """Return the examples of a recipe: those that an interrupted run left, or new ones, which are kept until training is over.
+    They are not, where the folder that is to be written is refused.
 
     Raises:
         IrkitError: for anything a user can mend.
     """
-    path = work / EXAMPLES
+    path = how.work / EXAMPLES
     prints = [workspace.open(source.collection).fingerprint for source in recipe.data]
     if path.is_file():
         found = Examples.load(path)
@@ -53,6 +54,7 @@ def examples_for(recipe: Recipe, workspace: Workspace, work: Path) -> Examples:
             return replace(found, recipe=recipe.to_data())
     made = prepare(recipe, workspace)
     made = replace(made, origin={**made.origin, "shared": recipe.shared()})
+    finished(recipe, made, how)
     made.save(path)
     return made
 
@@ -61,7 +63,7 @@ def run(recipe: Recipe, workspace: Workspace, output: Path) -> dict[str, dict[st
     """Prepare and fit; see :func:`irkit.train.fit.fit`."""
     how = fitting(workspace, output)
     with alone(how):
-        examples = examples_for(recipe, workspace, how.work)
+        examples = examples_for(recipe, workspace, how)
         return fit_here(recipe, examples, replace(how, stored=stored(recipe, examples, workspace)))
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from made_up import MadeUp, experiment, hostile
+from made_up import MadeUp, experiment
+from made_up_hostile import hostile
 
 from irkit.report.build import render
 from irkit.report.details import Details, DetailsFile, Funnel

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from made_up import HOSTILE, MadeUp
+from made_up import MadeUp
+from made_up_hostile import HOSTILE
 
 from irkit.api.leaderboard import make_leaderboard
 from irkit.core.text import inert, well_formed

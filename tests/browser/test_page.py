@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import made_up
 import pytest
-from made_up import HOSTILE, MadeUp
+from made_up import MadeUp
+from made_up_hostile import HOSTILE
 
 import irkit.report
 from irkit.core.text import inert, well_formed

@@ -30,12 +30,13 @@ def load_language_model(
     Raises:
         ModelError: when it cannot be loaded, is no language model, or wants to run code of its own without ``trust_remote_code``.
     """
-    if model.trained is not None and model.trained.head:
-        hint = f"use it in the stage {STAGES['multivector']}"
+    trained = model.trained
+    if trained is not None and (trained.head or trained.kind not in (None, "blockrank")):
+        hint = f"use it in the stage {STAGES[trained.kind or 'multivector']}"
         raise ModelError.of(
             "the model gives token vectors, and is no language model", where=model.name, hint=hint
         )
-    weights, adapted = model.weights, model.trained is not None and model.trained.adapter
+    weights, adapted = model.weights, trained is not None and trained.adapter
     folder = converted(weights) if weights.path.is_file() else weights.path
     for each in {folder, *([model.path] if adapted else [])}:
         check_folder(each, trust_remote_code=trust_remote_code)

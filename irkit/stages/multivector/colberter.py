@@ -141,10 +141,10 @@ class Colberter(Retriever, LateInteraction):
             ModelError: when the model cannot be loaded, or gives no sentence vectors.
             ConfigError: when words are to meet only their like, and the token vectors do not say which words they are.
         """
-        from irkit.models.colberter import ColBERTer
+        from irkit.models.colberter import WholeWords
 
         encoder = self.load_encoder(context)
-        learnt = encoder if isinstance(encoder, ColBERTer) else None
+        learnt = encoder if isinstance(encoder, WholeWords) else None
         if encoder.multi_vector and learnt is None:
             hint = "use it in the stage maxsim, muvera or xtr; colberter takes a ColBERTer or any bi-encoder"
             raise ModelError.of("the model gives token vectors only", where=encoder.name, hint=hint)

@@ -202,9 +202,8 @@ class BlockRank(BlockRankOptions, Reranker):
         """Yield every query's shares of attention, token by token of its documents as given, and the documents' lengths."""
         model, layers = state.model, sorted(state.heads)
         if state.kept is not None:
-            alone = model.device == "cpu"  # as in read_prompts
-            room = (state.kept.size, 0 if alone else self.batch_tokens)
-            for group in groups(asked, *room):
+            shared = 0 if model.device == "cpu" else self.batch_tokens  # as in read_prompts
+            for group in groups(asked, state.kept.size or shared, shared):
                 yield from self._behind(group, state, state.kept)
             return
         blocks = [self._encode(state, each, range(len(each.order))) for each in asked]

@@ -53,11 +53,11 @@ class Asked:
 
 
 def groups(asked: Sequence[Asked], documents: int, questions: int) -> Iterator[Sequence[Asked]]:
-    """Yield queries that share a forward pass over documents that are kept; each at least alone.
+    """Yield queries that share a forward pass over documents that are there; each at least alone.
 
     Args:
         asked: all queries.
-        documents: tokens of documents there may be at once; that many can be kept.
+        documents: tokens of documents there may be at once: that many can be kept, or computed for one use.
         questions: tokens of the queries' last blocks.
     """
     start = 0

@@ -18,8 +18,7 @@ from irkit.core.rankings import CodeArray
 from irkit.data.docstore import DocStore
 from irkit.models.device import use_threads
 from irkit.models.lm.heads import load_heads
-from irkit.models.resolve import ResolvedModel, identify, read_config, resolve
-from irkit.models.trained import STAGES
+from irkit.models.resolve import identify, read_config, resolve
 from irkit.pipeline.context import Context
 from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION
@@ -123,7 +122,7 @@ class ModelOptions(BaseModel):
 
         use_threads(context.runtime.threads)
         model = resolve(self.model, context.workspace)
-        self._tell(model, context)
+        context.notes.update(model.notes(self.learned_as))
         return CausalLM(
             model,
             dtype=self.dtype,
@@ -132,16 +131,6 @@ class ModelOptions(BaseModel):
             attention=attention,
             notes=context.notes,
         )
-
-    def _tell(self, model: ResolvedModel, context: Context) -> None:
-        """Note whose updates the model is, and that it is used for something else than it was trained for."""
-        if model.base is not None:
-            context.notes["base"] = model.base.name
-        kind = model.trained.kind if model.trained is not None else None
-        if kind is not None and kind != self.learned_as:
-            context.notes["trained_for"] = (
-                f"{STAGES[kind]}: this stage gives the model prompts that it was not trained on"
-            )
 
     def passages(self, docs: DocStore, codes: CodeArray) -> list[str]:
         r"""Return what the model reads of documents: "title\ntext", or the text alone where there is no title; the first words."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,10 @@ _SAMPLE = 8
 """Documents on which it is tried whether blocks can be put together."""
 
 
+Case = Literal["as it is", "upper", "lower"]
+_CHANGED: dict[Case, Callable[[str], str]] = {"as it is": str, "upper": str.upper, "lower": str.lower}
+
+
 @dataclass(frozen=True, eq=False)
 class Drawn:
     """A list before it is read.
@@ -36,11 +40,15 @@ class Drawn:
         documents: their numbers, the relevant ones first.
         relevant: how many those are.
         teacher: ``float64[n]``, a teacher's scores, nan where there is none.
+        query_case: in which the query is read.
+        lower: whether documents are read in lower case.
     """
 
     documents: list[int]
     relevant: int
     teacher: NDArray[np.float64]
+    query_case: Case = "as it is"
+    lower: bool = False
 
 
 class ListMaker:
@@ -63,13 +71,22 @@ class ListMaker:
         self._first = self._frame.first(model, None) if self._free else None
         stage = BlockRank(model=options.model, words=options.words, layout=options.layout)
         documents, count = examples.documents, len(examples.documents)
+
+        @cache
+        def passage(number: int) -> str:
+            """Return what is read of a document; of one in lower case by its number + D."""
+            text = stage._passage("", documents[number % count]).strip()
+            return text.lower() if number >= count else text
+
         self._blocks = Blocks(
             model,
-            cache(lambda number: stage._passage("", documents[number]).strip()),
+            passage,
             [i * count // _SAMPLE for i in range(_SAMPLE)] if count else [],
             fixed=self._free,
         )
-        self._questions: dict[int, Question] = {}
+        # numbers would tell what is relevant: it was numbered before its negatives, and what only one query asks for last of all
+        self._ids = np.random.Generator(np.random.PCG64([recipe.seed, 3])).permutation(count)
+        self._questions: dict[tuple[int, Case], Question] = {}
         self._ahead = ThreadPoolExecutor(1, "irkit-lists")
         self._next: tuple[int, Future[list[Batch]]] | None = None
         self._steps = total_steps(recipe.training, len(examples.training))
@@ -115,7 +132,7 @@ class ListMaker:
         draws = np.random.Generator(np.random.PCG64([self._recipe.seed, 1, step]))
         drawn, orders = [], []
         for row in rows:
-            drawn.append(self._drawn(row, draws))
+            drawn.append(self._with_case(self._drawn(row, draws), draws))
             orders.append(draws.permutation(len(drawn[-1].documents)))
         return [self._batch(part) for part in self._parted(self._lists(rows, drawn, orders))]
 
@@ -155,6 +172,14 @@ class ListMaker:
                 left -= 1
         return _with_teacher(found, len(good), teacher)
 
+    def _with_case(self, drawn: Drawn, draws: np.random.Generator) -> Drawn:
+        share = self._options.change_case
+        if not share:
+            return drawn
+        query, documents, upper = draws.random(3)
+        case: Case = "as it is" if query >= share else "upper" if upper < 0.5 else "lower"
+        return replace(drawn, query_case=case, lower=bool(documents < share))
+
     def _held(self, row: int) -> Drawn:
         query, size = self._examples.queries[row], self._recipe.training.group
         good = list(query.positives[: max(1, size // 2)])
@@ -162,12 +187,20 @@ class ListMaker:
 
     def _lists(self, rows: Sequence[int], drawn: Sequence[Drawn], orders: Sequence[Ints]) -> list[ListTokens]:
         """Tokenise what has not been, and put lists together, each in its order."""
-        numbers = [[each.documents[i] for i in order] for each, order in zip(drawn, orders, strict=True)]
-        labels = [own if self._free else list(range(len(own))) for own in numbers]
+        count = len(self._examples.documents)
+        shifts = [count * each.lower for each in drawn]
+        numbers = [
+            [each.documents[i] + shift for i in order]
+            for each, order, shift in zip(drawn, orders, shifts, strict=True)
+        ]
+        labels = [
+            [int(self._ids[i % count]) for i in own] if self._free else list(range(len(own)))
+            for own in numbers
+        ]
         self._blocks.read([n for own in numbers for n in own], [n for own in labels for n in own])
         return [
             ListTokens(
-                (question := self._question(row)),
+                (question := self._question(row, each.query_case)),
                 self._blocks.of(own, label, question),
                 order < each.relevant,
                 each.teacher[order],
@@ -175,10 +208,10 @@ class ListMaker:
             for row, own, label, each, order in zip(rows, numbers, labels, drawn, orders, strict=True)
         ]
 
-    def _question(self, row: int) -> Question:
-        if row not in self._questions:
-            asked = self._examples.queries[row].text
-            self._questions[row] = Question.of(
+    def _question(self, row: int, case: Case) -> Question:
+        if (row, case) not in self._questions:
+            asked = _CHANGED[case](self._examples.queries[row].text)
+            self._questions[row, case] = Question.of(
                 asked,
                 self._first if self._first is not None else self._frame.first(self._model, asked),
                 self._frame.last(self._model, asked),
@@ -187,7 +220,7 @@ class ListMaker:
                 firm=self._options.query_position is not None,
                 limit=self._options.block_tokens,
             )
-        return self._questions[row]
+        return self._questions[row, case]
 
 
 def _with_teacher(documents: list[int], relevant: int, scores: list[float]) -> Drawn:

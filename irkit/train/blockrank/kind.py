@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Literal, cast
 
-from pydantic import BaseModel, ConfigDict, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from irkit.train.distil import Distil
 from irkit.train.examples import Examples
@@ -39,6 +39,9 @@ class BlockRankTraining(BaseModel):
     """The updates are scaled by alpha / rank."""
     distil: Distil | None = None
     """Learn from the recipe's teacher too."""
+    change_case: float = Field(0.0, ge=0, le=1)
+    """The share of lists whose query is read in capitals or, as often, in lower case; and, drawn apart, of those whose documents
+    are read in lower case. Old collections have such texts, in which a language model sees other tokens."""
     autocast: Literal["none", "bfloat16"] | None = None
     """The arithmetic: bfloat16 on CUDA, none (float32) elsewhere unless given. What is trained is float32 always; weights that are
     not trained are kept in the precision of the arithmetic."""

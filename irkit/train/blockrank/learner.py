@@ -13,7 +13,7 @@ from irkit.models.device import is_out_of_memory, use_threads
 from irkit.models.trained import describe
 from irkit.train.blockrank.loss import list_loss
 from irkit.train.examples import Examples
-from irkit.train.kinds import find_model
+from irkit.train.kinds import find_base, find_model
 from irkit.train.learner import Learner, Surroundings, ndcg
 from irkit.train.recipe import Recipe, Training
 
@@ -45,7 +45,7 @@ class BlockRankLearner(Learner):
         from irkit.train.blockrank.draws import ListMaker
 
         use_threads(place.threads)
-        self.source = find_model(options.model, place)
+        self.source = (find_model if options.rank is None else find_base)(options.model, place)
         half = options.autocast or ("bfloat16" if place.device.startswith("cuda") else "none")
         dtype: Literal["bfloat16", "float32"] = "bfloat16" if half == "bfloat16" else "float32"
         kept: Literal["bfloat16", "float32"] = dtype if options.rank is not None else "float32"
@@ -137,6 +137,7 @@ class BlockRankLearner(Learner):
                 for own, each in zip(found, lists, strict=True):
                     size, relevant = len(each.relevant), frozenset(np.flatnonzero(each.relevant).tolist())
                     values += ndcg(own[None, :size], [relevant], range(size)).tolist()
+                self.looked(len(lists))
         return self.examples.by_task(values)
 
     def groups(self, training: Training) -> list[dict[str, Any]]:

@@ -20,7 +20,7 @@ from irkit.train.kinds import Kind, find_model
 from irkit.train.learner import Learner, Surroundings
 from irkit.train.recipe import Recipe
 
-_PLAIN = ("objective", "rank", "query_prompt", "document_prompt", "dtype", "similarity")
+_WORDS = ("sentence_dim", "gate_l1", "gate_lr")
 _LORA = ("alpha", "dropout", "lora_lr", "autocast")
 
 
@@ -41,12 +41,14 @@ class MultiVectorOptions(BiEncoderOptions):
     """
     reduce: Literal["words"] | None = None
     """``words``: ColBERTer's reduction. A document is a vector for each unique whole word, scaled by a gate that may drop it, and a
-    sentence vector; the result is a ColBERTer, for the stage of this name. The transformer is frozen.
+    sentence vector; the result is for the stage ``colberter``.
     """
     sentence_dim: PositiveInt = 128
     """With ``reduce``, of the sentence vectors."""
     gate_l1: float = Field(0.05, ge=0)
     """With ``reduce``, what a mean gate of 1 costs: the greater, the more words are dropped."""
+    gate_lr: PositiveFloat = 1e-2
+    """With ``reduce``, the learning rate of the gates and of the score's weight, numbers near 1 that have to move by as much."""
     distil: Distil | None = None
     """Learn from a teacher's scores too; the recipe names the teacher."""
     rank: PositiveInt | None = None
@@ -80,9 +82,11 @@ class MultiVectorOptions(BiEncoderOptions):
             raise OptionError(
                 f"objective: contrastive makes no use of {', '.join(idle)}", "set objective: xtr"
             )
-        if self.reduce is None and (idle := [name for name in ("sentence_dim", "gate_l1") if name in given]):
+        if self.reduce is None and (idle := [name for name in _WORDS if name in given]):
             raise OptionError(f"without reduce there is no use of {', '.join(idle)}", "set reduce: words")
-        if self.reduce is not None and (idle := [name for name in _PLAIN if name in given]):
+        if self.reduce is not None and (
+            idle := [name for name in ("objective", "similarity") if name in given]
+        ):
             raise OptionError(f"reduce: words makes no use of {', '.join(idle)}", "leave it out")
         if self.rank is not None and self.dtype != "float32":
             raise OptionError(
@@ -106,7 +110,7 @@ class MultiVectorKind(Kind):
             ModelError: when the encoder cannot be loaded, or has no token vectors.
         """
         from irkit.train.multivector.learners import FrozenTokens, TrainedTokens
-        from irkit.train.multivector.words import WordHeads
+        from irkit.train.multivector.words import FrozenWords, TrainedWords
 
         options = cast(MultiVectorOptions, recipe.options)
         if options.distil is not None:
@@ -118,9 +122,10 @@ class MultiVectorKind(Kind):
             )
             hint = f"take at most {encoder.token_dim}"
             raise ConfigError.of(message, where="options.dim", hint=hint)
-        if options.reduce is not None:
-            return WordHeads(recipe, examples, place, encoder, model)
-        kind = FrozenTokens if options.rank is None else TrainedTokens
+        frozen, lora = (
+            (FrozenTokens, TrainedTokens) if options.reduce is None else (FrozenWords, TrainedWords)
+        )
+        kind = frozen if options.rank is None else lora
         return kind(recipe, examples, place, encoder, model)
 
     @classmethod

@@ -75,7 +75,7 @@ class Meetings:
 
     scores: torch.Tensor
     rows: torch.Tensor
-    least: torch.Tensor | None
+    least: torch.Tensor | None = None
 
 
 def meet(asked: Texts, found: Texts, retrieved: int | None = None) -> Meetings:
@@ -94,14 +94,16 @@ def meet(asked: Texts, found: Texts, retrieved: int | None = None) -> Meetings:
         rows = torch.where(real, found.starts[:, None] + place, 0)
         grid = found.vectors.detach()[rows.flatten()]
         document = torch.arange(len(found), device=rows.device)
-        parts: list[tuple[torch.Tensor, ...]] = []
+        parts: list[list[torch.Tensor]] = []
         for some in asked.vectors.detach().split(max(1, _CELLS // rows.numel())):
             products = (some @ grid.T).view(len(some), *rows.shape).masked_fill(~real, float("-inf"))
             best = products.max(dim=-1)
-            least = products.flatten(1).topk(min(retrieved or 1, len(found.vectors)), dim=1).values[:, -1]
-            parts.append((best.values, rows[document, best.indices], least))
-        scores, nearest, least = (torch.cat(column) for column in zip(*parts, strict=True))
-    return Meetings(scores, nearest, least if retrieved else None)
+            part = [best.values, rows[document, best.indices]]
+            if retrieved:
+                most = min(retrieved, len(found.vectors))
+                part.append(products.flatten(1).topk(most, dim=1, sorted=False).values.amin(dim=1))
+            parts.append(part)
+        return Meetings(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def max_sim(asked: Texts, found: Texts) -> torch.Tensor:

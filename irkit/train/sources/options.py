@@ -40,6 +40,9 @@ class DataSource(BaseModel):
     all_docs: bool | None = None
     """Make queries from any document, not only from those that are relevant to a judged query; so it is unless said otherwise for
     title, inverse-cloze and generated."""
+    titles: bool = True
+    """Read documents with their titles, where they have any: title and inverse-cloze never do. Where all have titles, a model
+    learns to look at nothing else."""
     exclude: tuple[str | LocalSpec, ...] = ()
     """Collections with the same document ids: of what is relevant in them no query is generated. Name the tasks here that the
     result is to be judged on."""
@@ -61,6 +64,11 @@ class DataSource(BaseModel):
         if self.task not in ("keyword", "passage-part"):
             return None
         return TaskOptions(self.task, self.queries, 0, self.lengths, self.terms, bool(self.all_docs))
+
+    @property
+    def bodies(self) -> bool:
+        """Whether all documents are read without their titles."""
+        return self.task in PARTS or not self.titles
 
     @property
     def any_document(self) -> bool:

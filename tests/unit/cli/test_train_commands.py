@@ -94,6 +94,17 @@ def test_training_from_end_to_end(irkit: Irkit, recipe: Path) -> None:
     assert again.code == 0 and json.loads(Path("models/mine/report.json").read_text()) == said
 
 
+def test_a_folder_that_is_refused_leaves_nothing_behind(irkit: Irkit, recipe: Path) -> None:
+    words = ("train", recipe, "--device", "cpu", "--threads", 1)
+    Path("models/full").mkdir(parents=True)
+    ended = irkit(*words, "-o", "models/full")
+    assert ended.code == 2 and "holds something else already" in ended.err
+    assert irkit(*words).code == 0
+    ended = irkit(*words, "--set", "options.rank=2")
+    assert ended.code == 2 and "holds another training already" in ended.err
+    assert sorted(path.name for path in Path("models").iterdir()) == ["full", "mine"]
+
+
 def test_prepared_and_fitted_apart_is_the_same(
     irkit: Irkit, recipe: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

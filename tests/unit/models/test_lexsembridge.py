@@ -1,8 +1,7 @@
-"""Tests of the LexSemBridge gate: each formula against float64, the invariants, and what is kept of it on disk."""
+"""Tests of the LexSemBridge gate: each formula against float64, and the invariants."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -15,73 +14,24 @@ from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
 from irkit.core.errors import ModelError
-from irkit.core.fingerprint import file_sha256
 from irkit.models.encoder import Encoder
-from irkit.models.lexsembridge_files import CONFIG, WEIGHTS, Activation, GateSpec, gate_spec, read_spec
+from irkit.models.lexsembridge_files import Activation, GateSpec, gate_spec
 from irkit.models.resolve import ResolvedModel, resolve
 
 torch = pytest.importorskip("torch")
+
+from gating import KINDS, TEXTS, inputs, make, shaken  # noqa: E402
 
 from irkit.models.lexsembridge import FLOOR, Gate, sigma  # noqa: E402
 from irkit.models.lexsembridge_encoder import GatedEncoder  # noqa: E402
 from irkit.models.masked_lm import MaskedLM  # noqa: E402
 
-TEXTS = ["cat dog cat", "green stone river moon", "", "quark five", "fish " * 40]
-KINDS = [
-    ("slr", "paper"),
-    ("slr", "code"),
-    ("llr", "paper"),
-    ("llr", "code"),
-    ("clr", "paper"),
-    ("clr", "code"),
-]
 CLS, SEP, UNK = 2, 3, 1
 
 
 @pytest.fixture(scope="module")
 def encoder(tiny_encoder: Path) -> Encoder:
     return Encoder(resolve(str(tiny_encoder)), device="cpu")
-
-
-@pytest.fixture(scope="module")
-def tiny_mlm(tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> ResolvedModel:
-    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
-
-    folder = tmp_path_factory.mktemp("mlm")
-    AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(folder)
-    config = json.loads((tiny_encoder / "config.json").read_text())
-    torch.manual_seed(9)
-    BertForMaskedLM(BertConfig(**{k: v for k, v in config.items() if k != "architectures"})).save_pretrained(
-        folder
-    )
-    return resolve(str(folder))
-
-
-def make(
-    encoder: Encoder, tiny_encoder: Path, mlm: ResolvedModel | None = None, seed: int = 0, **options: Any
-) -> Gate:
-    asked = mlm if options.get("method") == "clr" else None
-    gate = Gate(gate_spec(encoder.loaded, resolve(str(tiny_encoder)), mlm=asked, **options), seed)
-    if asked:
-        gate.attach(MaskedLM(asked, "cpu"))
-    return gate.eval()
-
-
-def shaken(gate: Gate, size: float = 1.0, seed: int = 3) -> Gate:
-    """The gate with large weights, as if trained long."""
-    random = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for each in gate.parameters():
-            each.copy_(torch.randn(each.shape, generator=random) * size)
-    return gate
-
-
-def inputs(encoder: Encoder, texts: list[str] = TEXTS) -> tuple[dict[str, Any], Any, Any]:
-    """Features, token vectors and sentence vectors of texts in one padded batch."""
-    features = dict(encoder.loaded.preprocess(texts, prompt="red ", task="query"))
-    with torch.no_grad():
-        output = encoder.loaded(dict(features), task="query")
-    return features, output["token_embeddings"], output["sentence_embedding"]
 
 
 def reference(gate: Gate, features: Mapping[str, Any], hidden: Any, idf: Any = None) -> NDArray[np.float64]:
@@ -294,40 +244,6 @@ def test_left_padding_does_not_move_the_first_token(encoder: Encoder, tiny_encod
     torch.testing.assert_close(gate.logits(left, pad(hidden, (0, 0, 3, 0), value=7.0)), right)
 
 
-@pytest.mark.parametrize(("method", "form"), KINDS)
-def test_a_saved_gate_gives_identical_vectors(
-    encoder: Encoder, tiny_encoder: Path, tiny_mlm: ResolvedModel, tmp_path: Path, method: Any, form: Any
-) -> None:
-    gate = shaken(make(encoder, tiny_encoder, tiny_mlm, method=method, form=form, activation="tanh"))
-    gate.save(tmp_path / "gate", trained_on={"collection": "toy", "epochs": 3})
-    again = Gate.load(tmp_path / "gate")
-    if method == "clr":
-        again.attach(MaskedLM(tiny_mlm, "cpu"))
-    assert again.spec.trained_on == {"collection": "toy", "epochs": 3}
-    assert again.spec.with_training({}) == gate.spec
-    features, hidden, pooled = inputs(encoder)
-    assert torch.equal(again(features, hidden, pooled), gate(features, hidden, pooled))
-    assert sorted(each.name for each in (tmp_path / "gate").iterdir()) == [CONFIG, WEIGHTS]
-    gate.save(tmp_path / "gate")  # over the old one
-    assert read_spec(tmp_path / "gate").trained_on == {}
-    (tmp_path / "gate" / "mine").write_text("x")
-    with pytest.raises(ModelError, match="something else than a gate is there"):
-        gate.save(tmp_path / "gate")
-    assert (tmp_path / "gate" / "mine").is_file()
-
-
-def test_a_gate_can_move_to_the_model_that_was_trained_with_it(
-    encoder: Encoder, tiny_encoder: Path, tmp_path: Path
-) -> None:
-    gate = make(encoder, tiny_encoder)
-    moved = GateSpec(**{**vars(gate.spec), "model": "out/model", "fingerprint": "new"})
-    gate.save(tmp_path, spec=moved)
-    spec = Gate.load(tmp_path).spec
-    spec.require_model("elsewhere", "new", "x")
-    with pytest.raises(ModelError, match="'out/model', and 'minilm' is another one"):
-        spec.require_model("minilm", "old", "x")
-
-
 def test_companions_batches_and_threads_do_not_change_a_bit(
     encoder: Encoder, tiny_encoder: Path, tiny_mlm: ResolvedModel
 ) -> None:
@@ -358,112 +274,12 @@ def test_the_encoder_modulates_as_the_module_does(encoder: Encoder, tiny_encoder
         GatedEncoder(encoder, gate)
 
 
-# -- what cannot be used -----------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def saved(encoder: Encoder, tiny_encoder: Path, tmp_path: Path) -> Path:
-    make(encoder, tiny_encoder).save(tmp_path / "gate")
-    return tmp_path / "gate"
-
-
-def change(folder: Path, **said: Any) -> None:
-    file = folder / CONFIG
-    file.write_text(json.dumps({**json.loads(file.read_text()), **said}))
-
-
-@pytest.mark.parametrize(
-    ("said", "message"),
-    [
-        ({"format": "irkit lexsembridge 9"}, "format 'irkit lexsembridge 9'"),
-        ({"method": "xlr"}, "method is 'xlr'"),
-        ({"side": "document"}, "side is 'document'"),
-        ({"dim": "32"}, "dim is '32'"),
-        ({"vocabulary": 0}, "vocabulary is 0"),
-        ({"skipped": [999]}, "no token id"),
-        ({"skipped": 5}, "damaged"),
-        ({"method": "llr", "statistics": "idf"}, "input of slr"),
-        ({"method": "clr"}, "masked language model"),
-        ({"dim": 16}, "do not fit"),
-        ({"method": "llr"}, "do not fit"),
-    ],
-)
-def test_a_damaged_description(saved: Path, said: Mapping[str, Any], message: str) -> None:
-    change(saved, **said)
-    with pytest.raises(ModelError, match=message):
-        Gate.load(saved)
-
-
-def test_a_damaged_folder(saved: Path, tmp_path: Path) -> None:
-    weights = saved / WEIGHTS
-    content = weights.read_bytes()
-    weights.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    with pytest.raises(ModelError, match="not as it was saved"):
-        Gate.load(saved)
-    weights.write_bytes(content[: len(content) // 2])
-    change(saved, weights=file_sha256(weights))
-    with pytest.raises(ModelError, match="do not fit"):
-        Gate.load(saved)
-    weights.unlink()
-    with pytest.raises(ModelError, match="weights of the gate are missing"):
-        read_spec(saved)
-    (saved / CONFIG).write_text("{")
-    with pytest.raises(ModelError, match="damaged"):
-        read_spec(saved)
-    (saved / CONFIG).write_text("[]")
-    with pytest.raises(ModelError, match="format None"):
-        read_spec(saved)
-    (saved / CONFIG).unlink()
-    with pytest.raises(ModelError, match="cannot be read"):
-        read_spec(saved)
-    with pytest.raises(ModelError, match="no such folder"):
-        read_spec(tmp_path / "nowhere")
-
-
-def test_weights_that_are_no_numbers(encoder: Encoder, tiny_encoder: Path, tmp_path: Path) -> None:
-    gate = make(encoder, tiny_encoder)
-    with torch.no_grad():
-        gate.bias[3] = float("nan")
-    gate.save(tmp_path)
-    with pytest.raises(ModelError, match="not all finite"):
-        Gate.load(tmp_path)
-
-
 def test_a_gate_of_another_model(encoder: Encoder, tiny_encoder: Path) -> None:
     right = vars(make(encoder, tiny_encoder).spec)
     with pytest.raises(ModelError, match="vectors of 16 dimensions, and the model's have 32"):
         GatedEncoder(encoder, Gate(GateSpec(**{**right, "dim": 16})))
     with pytest.raises(ModelError, match="another tokeniser"):
         GatedEncoder(encoder, Gate(GateSpec(**{**right, "tokenizer": "other"})))
-
-
-def test_a_model_without_a_masked_language_head(tiny_encoder: Path, tiny_xtr: Path) -> None:
-    with pytest.raises(ModelError, match="no masked-language-model head: it lacks cls") as caught:
-        MaskedLM(resolve(str(tiny_encoder)), "cpu")
-    assert "mlm:" in str(caught.value)
-    with pytest.raises(ModelError, match="cannot be loaded as a masked language model"):
-        MaskedLM(resolve(str(tiny_xtr)), "cpu")
-
-
-@pytest.mark.parametrize("family", ["Bert", "DistilBert", "Roberta", "MPNet", "ModernBert", "Electra"])
-def test_any_family_of_masked_language_models(tiny_encoder: Path, tmp_path: Path, family: str) -> None:
-    import transformers
-
-    transformers.AutoTokenizer.from_pretrained(tiny_encoder).save_pretrained(tmp_path)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
-    torch.manual_seed(2)
-    config = getattr(transformers, f"{family}Config")(
-        vocab_size=26, pad_token_id=0, initializer_range=0.5, **sizes
-    )
-    oracle = getattr(transformers, f"{family}ForMaskedLM")(config).eval()
-    oracle.save_pretrained(tmp_path)
-    ids = torch.tensor([[2, 9, 11, 3], [2, 12, 3, 0]])
-    features = {"input_ids": ids, "attention_mask": (ids > 0).long(), "token_type_ids": torch.zeros_like(ids)}
-    with torch.no_grad():
-        expected = oracle(input_ids=ids, attention_mask=features["attention_mask"]).logits[:, 0]
-    found = MaskedLM(resolve(str(tmp_path)), "cpu").first_logits(features)
-    assert found.shape == (2, 26)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)
 
 
 def test_a_masked_language_model_of_other_tokens(

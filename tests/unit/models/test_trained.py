@@ -138,6 +138,7 @@ def test_another_base_changes_the_fingerprint_or_is_refused(base: Path, tmp_path
         with pytest.raises(ModelError, match="trained on another base") as error:
             ask("adapter", tmp_path / "two")
         assert "irkit models pull base" in str(error.value)
+        assert "the same weights in another format are another model" in str(error.value)
 
 
 def test_shipped_models_are_in_the_catalogue_and_load_by_name(shelf: Path, base: Path) -> None:

@@ -11,7 +11,7 @@ import made_up
 import numpy as np
 import pytest
 from islands import islands
-from made_up import HOSTILE
+from made_up_hostile import HOSTILE, hostile
 
 from irkit.core.text import well_formed
 from irkit.report.again import command_of
@@ -156,7 +156,7 @@ def test_measurements_of_other_settings_are_named_and_left_out() -> None:
 
 
 def test_hostile_texts_read_back_and_cannot_end_an_island() -> None:
-    made = made_up.hostile()
+    made = hostile()
     html = render(made.results, made.per_query, _details(made), made.efficiency)
     found = islands(html)
     assert [each["name"] for each in found["main"]["pipelines"]] == [well_formed(each) for each in HOSTILE]

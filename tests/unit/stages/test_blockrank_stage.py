@@ -66,9 +66,13 @@ def test_some_heads(folder: Callable[..., Path], make_context: Callable[..., Con
         stage(folder(), heads=["2-0"], layer=2)
 
 
-@pytest.mark.parametrize("layout", ["released", "query-free"])
+@pytest.mark.parametrize(("layout", "limit"), [("released", 0), ("query-free", 0), ("query-free", 1 << 26)])
 def test_queries_share_passes_and_change_nothing(
-    folder: Callable[..., Path], make_context: Callable[..., Context], layout: str
+    folder: Callable[..., Path],
+    make_context: Callable[..., Context],
+    monkeypatch: pytest.MonkeyPatch,
+    layout: str,
+    limit: int,
 ) -> None:
     context, model = make_context(DOCS), stage(folder(), layout=layout)
     texts = [QUERY, "N/A", "{0} %s {braces}\n\n", "日本語 🎉", "<|end|><s> N/A", QUERY]
@@ -86,8 +90,16 @@ def test_queries_share_passes_and_change_nothing(
     assert found[1][1] == pytest.approx([1], abs=1e-6)
     state.model.device = "cpu:0"  # where queries share passes
     if layout == "query-free":
-        state = replace(state, kept=KeptDocuments(state.model, state.first, layers=3, limit=1 << 26))
+        state = replace(state, kept=KeptDocuments(state.model, state.first, layers=3, limit=limit))
+    read, reads = state.model.read, []
+
+    def counted(*given: Any, **options: Any) -> None:
+        reads.append(len(options.get("reads", [])))
+        read(*given, **options)
+
+    monkeypatch.setattr(state.model, "read", counted)
     packed = model.run(batch, state)
+    assert [each for each in reads if each] == [5], "one pass for all queries that have documents"
     for row in range(len(lists)):
         one, other = (
             dict(zip(*(part.tolist() for part in some[row]), strict=True)) for some in (found, packed)

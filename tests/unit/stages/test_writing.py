@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from adapting import adapt, describe
 from misbehaving import Endpoint, endpoint
 from pydantic import ValidationError
+from tiny_lm import tiny_lm
 from toys import toy_collection
 
 from irkit.api import Workspace, run
@@ -19,6 +21,7 @@ from irkit.core.errors import DataError, ModelError
 from irkit.core.queries import Queries
 from irkit.data.collection import Collection
 from irkit.exec.executor import Executor
+from irkit.models import resolve
 from irkit.pipeline import registry
 from irkit.pipeline.context import Context
 from irkit.pipeline.graph import Pipeline
@@ -176,6 +179,33 @@ def test_hyde_names_its_space_as_the_other_stages_do() -> None:
 
     assert issubclass(Hyde, VectorOptions)
     assert "similarity" not in Hyde.__annotations__
+
+
+# -- a model on this machine ----------------------------------------------------------------------------------------------------
+
+
+def test_what_a_trained_model_was_trained_for_is_noted(
+    make_context: Callable[..., Context], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM
+
+    base = tiny_lm(tmp_path / "lm", layers=2)
+    adapt(tmp_path / "adapter", AutoModelForCausalLM.from_pretrained(base), str(base))
+
+    def notes(model: Path) -> dict[str, Any]:
+        context = make_context(["wing lift"])
+        llm = {"model": str(model), "dtype": "float32", "max_tokens": 2}
+        stage = make_stage("reformulate", method="cot", llm=llm)
+        stage.run(Batch(Queries.of([f"lift of {model.name}"])), stage.prepare(context))
+        return context.notes
+
+    assert not {"base", "trained_for"} & notes(base).keys()
+    assert notes(tmp_path / "adapter")["base"] == str(base)
+    assert "trained_for" not in notes(tmp_path / "adapter")
+    describe(tmp_path / "adapter", "blockrank", (str(base), resolve(str(base)).fingerprint))
+    assert notes(tmp_path / "adapter")["trained_for"].startswith(
+        "blockrank: this stage gives the model prompts"
+    )
 
 
 # -- one budget for a run -------------------------------------------------------------------------------------------------------

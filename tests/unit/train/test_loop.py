@@ -202,6 +202,19 @@ def test_variants_have_folders_of_their_own(tiny_encoder: Path, tmp_path: Path) 
     assert found == {"r2": {"query": 2}, "r4": {"query": 8}}
 
 
+def test_a_folder_that_is_refused_is_so_before_anything_is_trained(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    variants = {"first": {}, "second": {"options": {"rank": 2}}}
+    (tmp_path / "out" / "second").mkdir(parents=True)
+    with pytest.raises(ConfigError, match="something else"):
+        fit(adapter(tiny_encoder, variants=variants), toy_examples(), how(tmp_path / "out"))
+    assert sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")) == [
+        "out",
+        "out/second",
+    ]
+
+
 def test_training_stops_where_nothing_gets_better_and_keeps_the_best(
     tiny_encoder: Path, tmp_path: Path
 ) -> None:

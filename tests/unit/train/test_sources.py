@@ -77,6 +77,44 @@ def test_titles_ask_for_bodies_among_bodies(workspace: Workspace) -> None:
     assert len(examples.documents) == len(TOPICS)
 
 
+def test_judged_queries_can_ask_for_bodies(workspace: Workspace) -> None:
+    sources = {"collection": DATA}, {"collection": DATA, "titles": False}
+    examples = prepare(recipe(*sources, validation={"share": 0.2}), workspace)
+    assert [source["task"] for source in examples.origin["sources"]] == [
+        "data queries",
+        "data queries without titles",
+    ]
+    whole, bare = ([q for q in examples.queries if q.task == s["task"]] for s in examples.origin["sources"])
+    for query, other in zip(whole, bare, strict=True):
+        assert query.text == other.text and query.held == other.held
+        topic = query.text.removeprefix("about ")
+        assert texts(examples, query.positives) == [f"all about {topic} {body(topic)}"]
+        assert texts(examples, other.positives) == [body(topic)]
+        (same,) = other.positives
+        assert examples.parts[same] and examples.relevant[examples.queries.index(query)] >= {same}
+        found = [text.casefold() for text in texts(examples, other.negatives)]
+        assert sorted(found) == sorted(body(each).casefold() for each in TOPICS if each != topic)
+
+
+def test_short_bodies_are_no_answers(workspace: Workspace) -> None:
+    qrels, head = Path("data/qrels/test.tsv"), "query-id\tcorpus-id\tscore\n"
+    said = recipe({"collection": DATA, "titles": False}, {"collection": DATA, "task": "title"})
+
+    def judged() -> tuple[list[str], Any]:
+        examples = prepare(said, workspace)
+        source = examples.origin["sources"][0]
+        asked = [query for query in examples.queries if query.task == source["task"]]
+        return [text for query in asked for text in texts(examples, query.positives)], source.get("skipped")
+
+    qrels.write_text(f"{head}q0\td0\t1\nq1\td7\t1\nq1\td1\t2\n")
+    assert judged() == ([body("cats"), body("dogs")], None)
+    qrels.write_text(f"{head}q0\td7\t1\nq1\td1\t2\n")
+    assert judged() == ([body("dogs")], {"without titles too short": 1})
+    qrels.write_text(f"{head}q0\td7\t1\n")
+    with pytest.raises(DataError, match="no query has a relevant document with 20 words"):
+        judged()
+
+
 def test_cloze_queries_ask_for_the_rest(workspace: Workspace) -> None:
     whole = {topic: body(topic) for topic in TOPICS}
     examples = prepare(recipe({"collection": DATA, "task": "inverse-cloze"}), workspace)

@@ -293,7 +293,8 @@ def test_a_model_without_a_separator_cannot_read_feedback(
 
 def test_a_closed_gate_gives_no_vector_that_people_are_told_of(tiny_encoder: Path, context: Context) -> None:
     model = str(tiny_encoder)
-    end = (Dense(model=model, k=10) >> VectorPrf(model=model) >> Dense(model=model, k=5)).graph()
+    dense, prf = (registry.make_stage(name, model=model) for name in ("dense", "vector-prf"))
+    end = (dense >> prf >> dense).graph()
     (node,) = query_nodes(end)
     given = Rankings.from_lists([[7, 3], [], [5], [9]], [[2.0, 1.0], [], [1.0], [1.0]])
     made = expand(VectorPrf(model=model), context, QUERIES, given)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from adapting import adapt
 from blockranking import scored
 from safetensors.torch import load_file
 from tiny_lm import tiny_lm
@@ -132,7 +133,8 @@ def test_the_stage_scores_as_was_learned(
     own.load({name: each.half().float() for name, each in moved.items()})
     folder.mkdir()
     own.save(folder, "models/out", {})
-    context = make_context(examples().documents)
+    codes = own._maker._ids  # so that the stage gives documents the IDs that they were learned with
+    context = make_context([examples().documents[number] for number in np.argsort(codes)])
     fitting = {"words": 5, "block_tokens": 120, "layer": 2, "layout": options.get("layout", "released")}
     stage = BlockRank(model=str(folder), dtype="float32", depth=None, query_position=400, **fitting)
     state = stage.prepare(context)
@@ -145,7 +147,8 @@ def test_the_stage_scores_as_was_learned(
             draws = np.random.Generator(np.random.PCG64([0, 2, row]))
             documents = own._maker._held(row).documents
             order = [documents[i] for i in draws.permutation(len(documents))]
-            theirs = scored(stage, context, order, each.question.name, state)
+            found_by_code = scored(stage, context, codes[order], each.question.name, state)
+            theirs = {number: found_by_code[codes[number]] for number in order}
             np.testing.assert_allclose(mine[: len(order)], [theirs[n] for n in order], rtol=2e-4, atol=1e-6)
             ndcg.append(
                 1 / np.log2(2 + sum(theirs[n] > theirs[row] for n in order))
@@ -250,3 +253,21 @@ def test_what_cannot_be_learned_is_refused(lm: Path, tmp_path: Path) -> None:
         learner(lm, tmp_path, options={"distil": {}})
     with pytest.raises(ModelError, match="too few to read"):
         learner(lm, tmp_path, options={"block_tokens": 20}).loss([1, 2], 0)
+
+
+def test_a_look_tells_how_far_it_is(lm: Path, tmp_path: Path) -> None:
+    own, told = learner(lm, tmp_path, training={"batch": 3}), []
+    own.looked = told.append
+    own.validate()
+    assert told == [3, 3, 2]
+
+
+def test_an_adapter_gets_no_updates_of_its_own(lm: Path, tmp_path: Path) -> None:
+    """The stage could not load them; all weights together it could."""
+    from transformers import AutoModelForCausalLM
+
+    adapt(tmp_path / "adapter", AutoModelForCausalLM.from_pretrained(lm), str(lm))
+    model = {"model": str(tmp_path / "adapter")}
+    with pytest.raises(ModelError, match=f"is an adapter itself(?s:.)*train on {lm}"):
+        learner(lm, tmp_path, options=model)
+    learner(lm, tmp_path, options={**model, **FULL})

@@ -17,6 +17,7 @@ from irkit.core.errors import ConfigError, IrkitError
 from irkit.models.encoder import Encoder, unit
 from irkit.models.resolve import resolve
 from irkit.pipeline.context import Runtime
+from irkit.train.bi_encoder import with_dropout
 from irkit.train.examples import Examples
 from irkit.train.fit import Fitting, fit
 from irkit.train.learner import Surroundings, ndcg
@@ -235,6 +236,20 @@ def test_texts_of_like_length_are_read_together(
         alone = mine.hidden([3, 40, 3, 7], "document")
     assert together.lengths.tolist() == alone.lengths.tolist()
     assert torch.allclose(together.vectors, alone.vectors, atol=1e-5)
+
+
+def test_on_cuda_attention_in_training_has_one_gradient(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Of torch's fused attention the gradients differ from run to run there."""
+    encoder = learner(tiny_encoder, tmp_path, rank=2).encoder
+    cuda = torch.backends.cuda
+    fused = [cuda.mem_efficient_sdp_enabled, cuda.flash_sdp_enabled, cuda.cudnn_sdp_enabled]
+    before = [each() for each in fused]
+    with with_dropout(encoder):
+        assert [each() for each in fused] == before and encoder.loaded.training
+    encoder.device = "cuda:1"
+    with with_dropout(encoder):
+        assert not any(each() for each in fused) and cuda.math_sdp_enabled()
+    assert [each() for each in fused] == before and not encoder.loaded.training
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,88 +13,178 @@ import pytest
 import torch
 from toy_training import toy_examples, toy_recipe
 
+from irkit.core.errors import ModelError
 from irkit.core.fingerprint import file_sha256
-from irkit.models.colberter import ColBERTer
+from irkit.core.queries import Queries
+from irkit.models import catalogue as listing
+from irkit.models.colberter_trained import HEADS, WordEncoder
+from irkit.models.kinds import model_type
 from irkit.models.opening import open_encoder
 from irkit.models.resolve import resolve
+from irkit.models.trained import ADAPTER, ADAPTER_WEIGHTS, DESCRIPTION
 from irkit.pipeline.context import Runtime
+from irkit.stages.multivector.colberter import Colberter
+from irkit.train.distil import Distil
 from irkit.train.fit import Fitting, fit
 from irkit.train.learner import Surroundings, ndcg
 from irkit.train.multivector.kind import MultiVectorKind, MultiVectorOptions
-from irkit.train.multivector.words import WordHeads
+from irkit.train.multivector.words import WordHeads, _merged
 from irkit.train.recipe import Recipe
+
+RANKS = pytest.mark.parametrize("rank", [None, 2])
 
 
 def recipe(model: Path, **options: Any) -> Recipe:
     given = MultiVectorOptions(model=str(model), dim=8, sentence_dim=12, reduce="words", **options)
-    plain = toy_recipe(kind="multivector", options=None, training={"epochs": 6, "temperature": 0.3})
+    plain = toy_recipe(kind="multivector", options=None, training={"epochs": 6})
     return plain.model_copy(update={"options": given})
 
 
-def learner(model: Path, folder: Path, **options: Any) -> WordHeads:
+def learner(model: Path, folder: Path, examples: Any = None, **options: Any) -> WordHeads:
     place = Surroundings("cpu", folder, folder / "scratch")
-    found = MultiVectorKind.open(recipe(model, **options), toy_examples(), place)
+    found = MultiVectorKind.open(recipe(model, **options), examples or toy_examples(), place)
     assert isinstance(found, WordHeads)
     return found
 
 
-def opened(folder: Path) -> ColBERTer:
+def shaken(model: Path, folder: Path, rank: int | None) -> WordHeads:
+    """Return a learner with weights far from the first ones, whose gates drop words, saved in ``folder / "out"``."""
+    trained = learner(model, folder, rank=rank)
+    random = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for each in trained.weights.values():
+            each.add_(0.3 * torch.randn(each.shape, generator=random))
+        trained.heads["stop_word_reducer.bias"].fill_(100)
+        gates = trained.reduced(range(9), "document")[2]
+        trained.heads["stop_word_reducer.bias"].sub_(gates.quantile(0.4))
+    (folder / "out").mkdir()
+    trained.save(folder / "out", "out", {})
+    return trained
+
+
+def opened(folder: Path) -> WordEncoder:
     found = open_encoder(resolve(str(folder), folder.parent), device="cpu")
-    assert isinstance(found, ColBERTer)
+    assert isinstance(found, WordEncoder)
     return found
 
 
-def test_it_learns_and_the_saved_colberter_scores_as_it_did(tiny_encoder: Path, tmp_path: Path) -> None:
+def fused(model: WordEncoder, queries: list[str], documents: list[str]) -> np.ndarray:
+    """The paper's score, as loops."""
+    words = [model.tokens(texts, side) for texts, side in ((queries, "query"), (documents, "document"))]  # type: ignore[arg-type]
+    whole = [model.vectors(texts, side) for texts, side in ((queries, "query"), (documents, "document"))]  # type: ignore[arg-type]
+    share, scores = model.merge_weight, np.zeros((len(queries), len(documents)))
+    for q in range(len(queries)):
+        for d in range(len(documents)):
+            best = (words[0][q] @ words[1][d].T).max(axis=1, initial=-np.inf) if len(words[1][d]) else 0.0
+            scores[q, d] = share * (whole[0][q] @ whole[1][d]) + (1 - share) * np.sum(best)
+    return scores
+
+
+@RANKS
+def test_it_learns_and_the_saved_model_scores_as_it_did(
+    tiny_encoder: Path, tmp_path: Path, rank: int | None
+) -> None:
     examples = toy_examples()
     how = Fitting(tmp_path / "out", tmp_path, Runtime("cpu", 1))
-    said = fit(recipe(tiny_encoder), examples, how)[""]
+    said = fit(recipe(tiny_encoder, rank=rank), examples, how)[""]
     losses = list(said["losses"].values())
     assert losses[-1] < 0.9 * losses[0]
     assert said["validation"]["after"]["toy"] > said["validation"]["before"]["toy"]
-    model, rows, pool = opened(tmp_path / "out"), examples.held.tolist(), examples.pool.tolist()
-    texts = {
-        "query": [examples.queries[row].text for row in rows],
-        "document": [examples.documents[doc] for doc in pool],
-    }
-    words = {side: model.tokens(texts[side], side) for side in ("query", "document")}  # type: ignore[arg-type]
-    whole = {side: model.vectors(texts[side], side) for side in ("query", "document")}  # type: ignore[arg-type]
-    share, scores = model.merge_weight, np.zeros((len(rows), len(pool)))
-    for q in range(len(rows)):
-        for d in range(len(pool)):
-            best = (words["query"][q] @ words["document"][d].T).max(axis=1).sum()
-            scores[q, d] = share * (whole["query"][q] @ whole["document"][d]) + (1 - share) * best
+    rows, pool = examples.held.tolist(), examples.pool.tolist()
+    queries, documents = [examples.queries[row].text for row in rows], [examples.documents[d] for d in pool]
+    scores = fused(opened(tmp_path / "out"), queries, documents)
     relevant = [frozenset(examples.queries[row].positives) for row in rows]
-    # tokens are kept in float16 while training
+    # tokens are kept in float16 while training, and updates saved in it
     assert ndcg(scores, relevant, pool).mean() == pytest.approx(said["validation"]["after"]["toy"], abs=0.02)
+    assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 100_000
 
 
-def test_the_colberter_gives_the_vectors_that_were_trained(tiny_encoder: Path, tmp_path: Path) -> None:
-    trained = learner(tiny_encoder, tmp_path)
-    random = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for each in (trained.head, *trained.heads.values()):
-            each.add_(0.3 * torch.randn(each.shape, generator=random))
-    (tmp_path / "out").mkdir()
-    trained.save(tmp_path / "out", "out", {})
-    model = opened(tmp_path / "out")
-    examples = trained.examples
-    for side, texts in (
-        ("query", [each.text for each in examples.queries[:9]]),
-        ("document", examples.documents[:9]),
-    ):
+@RANKS
+def test_the_folder_gives_what_was_trained(tiny_encoder: Path, tmp_path: Path, rank: int | None) -> None:
+    trained = shaken(tiny_encoder, tmp_path, rank)
+    model, examples = opened(tmp_path / "out"), trained.examples
+    assert (model.dim, model.token_dim) == (12, 8)
+    texts = {"query": [each.text for each in examples.queries[:9]], "document": examples.documents[:9]}
+    found = {}
+    for side in ("query", "document"):
         with torch.inference_mode():
-            whole, words = trained.encoded(range(9), side)  # type: ignore[arg-type]
-        theirs = model.tokens(texts, side)  # type: ignore[arg-type]
+            whole, words = found[side] = trained.encoded(range(9), side)  # type: ignore[arg-type]
+        theirs = model.tokens(texts[side], side)  # type: ignore[arg-type]
         assert np.diff(theirs.offsets).tolist() == words.lengths.tolist()
-        assert theirs.vectors == pytest.approx(words.vectors.numpy(), abs=0.02)
-        assert model.vectors(texts, side) == pytest.approx(whole.numpy(), abs=1e-3)  # type: ignore[arg-type]
-    assert json.loads((tmp_path / "out" / "config.json").read_text())["use_contextualized_stopwords"] is True
+        np.testing.assert_allclose(theirs.vectors, words.vectors.numpy(), rtol=5e-3, atol=0.01)
+        np.testing.assert_allclose(model.vectors(texts[side], side), whole.numpy(), rtol=5e-3, atol=0.01)  # type: ignore[arg-type]
+    assert 0 < found["document"][1].lengths.sum() < 18, "the gates are to drop some of the two words a text"
+    with torch.inference_mode():
+        ours = trained.ranked(found["query"], found["document"]).numpy()
+    np.testing.assert_allclose(fused(model, texts["query"], texts["document"]), ours, atol=0.02)
+    files = {file.name for file in (tmp_path / "out").iterdir()}
+    assert files == {HEADS, DESCRIPTION} | (
+        {ADAPTER, ADAPTER_WEIGHTS, "README.md"} & files if rank else set()
+    )
+    assert json.loads((tmp_path / "out" / DESCRIPTION).read_text())["base"]["model"] == str(tiny_encoder)
+    assert model_type(tmp_path / "out") == "ColBERTer"
+
+
+@RANKS
+def test_the_stage_finds_by_name_what_was_trained(
+    tiny_encoder: Path, tmp_path: Path, make_context: Any, monkeypatch: pytest.MonkeyPatch, rank: int | None
+) -> None:
+    trained = shaken(tiny_encoder, tmp_path, rank)
+    shelf = tmp_path / "shipped"
+    shelf.mkdir()
+    (tmp_path / "out").rename(shelf / "tiny-words")
+    monkeypatch.setattr(listing, "SHIPPED", shelf)
+    documents, queries = trained.examples.documents[:9], trained.examples.queries[:4]
+    stage = Colberter(model="irkit/tiny-words", k=9)
+    state = stage.prepare(make_context(documents))
+    assert state.weight == pytest.approx(float(trained.heads["score_merger"].detach().sigmoid()))
+    found = stage.search(Queries.of([each.text for each in queries]), 9, state)
+    with torch.inference_mode():
+        ours = trained.ranked(trained.encoded(range(4), "query"), trained.encoded(range(9), "document"))
+        full = (
+            trained.tokens(range(9), "document").lengths > 0
+        ).numpy()  # a search puts wordless documents last
+    for query, (codes, scores) in enumerate(found):
+        assert sorted(codes.tolist()) == list(range(9))
+        there = full[codes]
+        np.testing.assert_allclose(scores[there], ours.numpy()[query][codes][there], atol=0.03)
+
+
+def test_batches_and_threads_change_nothing(tiny_encoder: Path, tmp_path: Path) -> None:
+    trained = shaken(tiny_encoder, tmp_path, 2)
+    texts = [*trained.examples.documents[:7], "", "one red cat " * 20]
+    model = resolve(str(tmp_path / "out"))
+    first = open_encoder(model, device="cpu").tokens(texts, "document", words=True)
+    assert first.words is not None
+    assert len(first[7]) == 0
+    for batch_size, threads in ((1, 2), (3, 1)):
+        again = open_encoder(model, device="cpu", batch_size=batch_size, threads=threads)
+        found = again.tokens(texts, "document", words=True)
+        assert np.array_equal(found.vectors, first.vectors)
+        assert np.array_equal(found.words, first.words)  # type: ignore[arg-type]
+
+
+def test_words_are_merged_in_training_as_in_search(tiny_encoder: Path, tmp_path: Path) -> None:
+    vectors = torch.arange(24.0).view(2, 4, 3)
+    found = _merged(vectors, np.array([[0, 7, 5, 7], [5, 0, 0, 9]], np.int64))
+    assert found.lengths.tolist() == [2, 2]
+    expected = [(vectors[0, 1] + vectors[0, 3]) / 2, vectors[0, 2], vectors[1, 0], vectors[1, 3]]
+    assert torch.equal(found.vectors, torch.stack(expected))
+    none = _merged(vectors, np.zeros((2, 4), np.int64))
+    assert none.lengths.tolist() == [0, 0]
+    frozen, updated = (
+        learner(tiny_encoder, tmp_path / name, rank=rank) for name, rank in (("a", None), ("b", 2))
+    )
+    for side in ("query", "document"):
+        kept, read = (each.states(range(9), side) for each in (frozen, updated))  # type: ignore[arg-type]
+        np.testing.assert_allclose(kept[0], read[0].detach(), atol=1e-5)
+        np.testing.assert_allclose(kept[1].vectors, read[1].vectors.detach(), atol=1e-3)
 
 
 def test_gates_drop_words_of_documents_alone(tiny_encoder: Path, tmp_path: Path) -> None:
     mine = learner(tiny_encoder, tmp_path)
-    assert mine.facts()["words_kept"] == 1.0 and mine.facts()["sentence_share"] == 0.5
-    before = mine.tokens(range(5), "document")
+    assert mine.facts()["words_kept"] == 1.0 and mine.facts()["sentence_share"] == pytest.approx(0.8)
+    before, asked = mine.tokens(range(5), "document"), mine.tokens(range(5), "query")
     with torch.no_grad():
         mine.heads["stop_word_reducer.weight"].normal_(generator=torch.Generator().manual_seed(1))
         sums = before.vectors @ mine.heads["stop_word_reducer.weight"][0]
@@ -100,7 +192,7 @@ def test_gates_drop_words_of_documents_alone(tiny_encoder: Path, tmp_path: Path)
     after = mine.tokens(range(5), "document")
     assert 0 < len(after.vectors) < len(before.vectors)
     assert 0 < mine.facts()["words_kept"] < 1
-    assert mine.tokens(range(5), "query").lengths.tolist() == [2] * 5
+    assert mine.tokens(range(5), "query").lengths.tolist() == asked.lengths.tolist()
     with torch.no_grad():
         mine.heads["stop_word_reducer.bias"].fill_(-100)
     assert mine.tokens(range(5), "document").lengths.tolist() == [0] * 5
@@ -121,21 +213,97 @@ def test_l1_closes_gates(tiny_encoder: Path, tmp_path: Path) -> None:
     assert slopes[1] - slopes[0] == pytest.approx(0.5, abs=1e-4)
 
 
-def test_the_same_seed_gives_the_same_colberter(tiny_encoder: Path, tmp_path: Path) -> None:
+@RANKS
+def test_the_same_seed_gives_the_same_model(tiny_encoder: Path, tmp_path: Path, rank: int | None) -> None:
     for name in ("one", "two"):
-        fit(recipe(tiny_encoder), toy_examples(), Fitting(tmp_path / name, tmp_path, Runtime("cpu", 1)))
-    one, two = (file_sha256(tmp_path / name / "model.safetensors") for name in ("one", "two"))
-    assert one == two
+        fit(
+            recipe(tiny_encoder, rank=rank),
+            toy_examples(),
+            Fitting(tmp_path / name, tmp_path, Runtime("cpu", 1)),
+        )
+    for file in (HEADS, *([ADAPTER_WEIGHTS] if rank else [])):
+        one, two = (file_sha256(tmp_path / name / file) for name in ("one", "two"))
+        assert one == two
+
+
+def test_a_teacher_is_learnt_from(tiny_encoder: Path, tmp_path: Path) -> None:
+    examples = toy_examples()
+    taught = [
+        replace(each, scores=(0.0, 1.0, 2.0)) for each in examples.queries
+    ]  # the relevant one is the worst
+    told = replace(examples, queries=taught)
+    plain = learner(tiny_encoder, tmp_path, told)
+    mine = learner(tiny_encoder, tmp_path, told, distil=Distil(weight=3.0))
+    rows = [0, 1, 2, 3]
+    divergence = mine.loss(rows, 0) - plain.loss(rows, 0)
+    assert divergence.item() > 0
+    divergence.backward()
+    for weight in (mine.head, mine.heads["score_merger"], mine.heads["compressor_retrieval.weight"]):
+        assert weight.grad is not None
+        assert weight.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize("lost", [HEADS, ADAPTER, ADAPTER_WEIGHTS])
+def test_a_missing_file_is_an_error(tiny_encoder: Path, tmp_path: Path, lost: str) -> None:
+    shaken(tiny_encoder, tmp_path, 2)
+    (tmp_path / "out" / lost).unlink()
+    with pytest.raises(ModelError, match=r"no heads|updates .* are missing|has no weights"):
+        opened(tmp_path / "out")
+
+
+def test_heads_that_do_not_fit_are_an_error(tiny_encoder: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file, save_file
+
+    shaken(tiny_encoder, tmp_path, None)
+    file = tmp_path / "out" / HEADS
+    heads = load_file(file)
+    for wrong in (
+        {**heads, "compressor.weight": torch.zeros(8, 31)},
+        {**heads, "compressor.bias": torch.zeros(0)},
+        {**heads, "mini_compressor.bias": torch.zeros(1)},
+        {name: each for name, each in heads.items() if name != "score_merger"},
+        {**heads, "score_merger": torch.tensor([float("nan")])},
+    ):
+        save_file(wrong, file)
+        with pytest.raises(ModelError, match="the heads do not fit"):
+            opened(tmp_path / "out")
+    file.write_bytes(b"no tensors")
+    with pytest.raises(ModelError, match="the heads are damaged"):
+        opened(tmp_path / "out")
+
+
+def test_another_base_is_an_error(tiny_encoder: Path, tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_encoder, base)
+    shaken(base, tmp_path, None)
+    said = json.loads((tmp_path / "out" / DESCRIPTION).read_text())
+    (base / "new.json").write_text("{}")
+    with pytest.raises(ModelError, match="trained on another"):
+        opened(tmp_path / "out")
+    (tmp_path / "out" / DESCRIPTION).write_text(json.dumps(said | {"base": None}))
+    with pytest.raises(ModelError, match="name no base model"):
+        opened(tmp_path / "out")
+
+
+def test_texts_are_read_as_in_training(tiny_encoder: Path, tmp_path: Path) -> None:
+    trained = learner(tiny_encoder, tmp_path, max_length=6, query_prompt="green blue ")
+    (tmp_path / "out").mkdir()
+    trained.save(tmp_path / "out", "out", {})
+    model, text = opened(tmp_path / "out"), "one two three four five six seven eight"
+    assert len(model.tokens([text], "document").vectors) == 4
+    asked = model.tokens(["cat"], "query").vectors
+    plain = open_encoder(resolve(str(tmp_path / "out")), device="cpu", prompts={"query": ""})
+    assert (len(asked), len(plain.tokens(["cat"], "query").vectors)) == (3, 1)
 
 
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"reduce": "words", "rank": 2}, "words makes no use of rank"),
+        ({"reduce": "words", "similarity": "dot"}, "words makes no use of similarity"),
         ({"reduce": "words", "objective": "xtr"}, "words makes no use of objective"),
         ({"gate_l1": 0.2}, "without reduce there is no use of gate_l1"),
     ],
 )
 def test_options_without_a_use_are_refused(options: dict[str, Any], said: str) -> None:
-    with pytest.raises(Exception, match=said):
+    with pytest.raises(ValueError, match=said):
         MultiVectorOptions(**options)
