@@ -15,7 +15,7 @@ from __future__ import annotations
 import argparse
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +32,7 @@ from irkit.report.pairs import TIE
 from irkit.stages.multivector.maxsim import MaxSim
 from irkit.stages.multivector.tokens import Tokens
 from irkit.stages.multivector.xtr import Xtr
-
-if TYPE_CHECKING:
-    from irkit.stages.multivector.token_search import TokenSearch
+from irkit.train.multivector.retrieval import token_recall
 
 METRIC = "ndcg@10"
 SHARE = 0.05
@@ -76,7 +74,7 @@ def ways(model: str, heads: list[str]) -> list[Way]:
 def look(way: Way, collection: Collection, workspace: Workspace) -> Row:
     """Measure one way on one collection. Queries are encoded once."""
     from irkit.stages.multivector.ivf_search import Work
-    from irkit.stages.multivector.token_search import Formula, TokenSearch
+    from irkit.stages.multivector.token_search import Formula
 
     stage, queries = MaxSim(**way.options), collection.queries
     state = stage.prepare(workspace.context(collection))
@@ -96,21 +94,15 @@ def look(way: Way, collection: Collection, workspace: Workspace) -> Row:
         if touched > SHARE:
             break  # one list is more than that already: the share says so
     size = float(tokens.offsets[-1]) * tokens.dim * 2 / len(tokens)
-    search = TokenSearch(tokens, K_PRIME, state.encoder.device)
-    return Row(way, tokens.dim, exact, best, touched, recall(search, asked, tokens, collection), size)
+    retrieved = recall(asked, tokens, collection, state.encoder.device)
+    return Row(way, tokens.dim, exact, best, touched, retrieved, size)
 
 
-def recall(search: TokenSearch, asked: Ragged, tokens: Tokens, collection: Collection) -> float:
+def recall(asked: Ragged, tokens: Tokens, collection: Collection, device: str) -> float:
     """Return the mean share of a query's relevant documents of which a token is retrieved."""
-    shares = []
-    for number, retrieved in enumerate(search.retrieve(asked)):
-        codes, gains = collection.qrels[number]
-        relevant = codes[gains > 0]
-        if len(relevant):
-            rows = np.concatenate([np.zeros(0, np.int64), *(each for each, _ in retrieved)])
-            documents = np.searchsorted(tokens.offsets, rows, side="right") - 1
-            shares.append(float(np.isin(relevant, documents).mean()))
-    return float(np.mean(shares))
+    judged = [collection.qrels[number] for number in range(len(asked))]
+    relevant = [codes[gains > 0] for codes, gains in judged]
+    return float(np.nanmean(token_recall(asked, tokens, relevant, K_PRIME, device)))
 
 
 def ndcg(found: Rankings, collection: Collection) -> NDArray[np.float64]:

@@ -225,15 +225,18 @@ def schema(
         Path | None, typer.Option("--output", "-o", help="The file to write; stdout by default.")
     ] = None,
     own: Annotated[bool, typer.Option("--own", help="Leave out the stages of plug-ins.")] = False,
+    recipe: Annotated[bool, typer.Option("--recipe", help="Of recipes of `irkit train`.")] = False,
 ) -> None:
     """Print the JSON Schema of experiment files, with every installed stage; editors complete and check YAML with it."""
-    from irkit.config.schema import schema_text
+    from irkit.config import schema as experiments
     from irkit.core.files import write_atomically
+    from irkit.train import schema as recipes
 
+    text = (recipes if recipe else experiments).schema_text(own=own)
     if output is None:
-        typer.echo(schema_text(own=own), nl=False)
+        typer.echo(text, nl=False)
     else:
-        write_atomically(output, schema_text(own=own))
+        write_atomically(output, text)
 
 
 @app.command()

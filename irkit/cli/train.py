@@ -15,6 +15,7 @@ from irkit.core.errors import ConfigError, Problem, nearest
 
 if TYPE_CHECKING:
     from irkit.config.experiment import CollectionSpec
+    from irkit.train.fit import Fitting
 
 
 def train(
@@ -29,6 +30,10 @@ def train(
         typer.Option("--output", "-o", help="The folder to write; models/NAME of the workspace by default."),
     ] = None,
     settings: Settings = None,
+    only: Annotated[
+        str | None,
+        typer.Option("--only", help="Variants to train, separated by commas. All by default."),
+    ] = None,
     prepare_only: Annotated[
         bool,
         typer.Option("--prepare-only", help="Write the examples to OUTPUT, a file NAME.json.gz, and stop."),
@@ -59,24 +64,24 @@ def train(
     if model is not None and not prepared:
         hint = "set it in the recipe: --set options.model=..."
         raise ConfigError.of("--model is for prepared examples", where=f"--model {model}", hint=hint)
+    chosen = [name.strip() for name in only.split(",")] if only else []
+    how: Fitting | None = None
     try:
         with console.progress() as bars:
             place = workspace(root, store, device, threads, bars)
             if prepared:
                 examples = Examples.load(recipe)
-                said = recipe_of(examples, settings or (), str(recipe))
-                folder = output or place.root / "models" / said.name
-                reports = fit(said, examples, fitting(place, folder, model))
+                said = recipe_of(examples, settings or (), str(recipe)).only(chosen)
             else:
-                said = load(recipe, tuple(settings or ()), place)
-                folder = output or place.root / "models" / said.name
-                if prepare_only:
-                    _prepare(said, place, output or place.root / "models" / f"{said.name}.json.gz")
-                    return
-                reports = run_recipe(said, place, folder)
+                said = load(recipe, tuple(settings or ()), place).only(chosen)
+            if prepare_only:
+                _prepare(said, place, output or place.root / "models" / f"{said.name}.json.gz")
+                return
+            how = fitting(place, output or place.root / "models" / said.name, model)
+            reports = fit(said, examples, how) if prepared else run_recipe(said, place, how)
     except KeyboardInterrupt:
-        interrupted("the same command goes on from the last checkpoint")
-    _show(reports, folder)
+        interrupted("nothing was trained yet" if how is None else how.left())
+    _show(reports, how)
 
 
 def make_task(
@@ -154,13 +159,14 @@ def make_task(
 
 def is_recipe(path: Path) -> bool:
     """Whether a YAML file is a recipe rather than an experiment; of a file that cannot be read nothing is known."""
+    from irkit.config import which
     from irkit.config.yaml import parse_yaml
 
     try:
         data = parse_yaml(path.read_text(encoding="utf-8"), str(path)).data
     except (OSError, UnicodeDecodeError, ConfigError):
         return False  # the experiment's reader says what is wrong
-    return isinstance(data, dict) and {"kind", "data"} <= data.keys() and "pipelines" not in data
+    return which.is_recipe(data)
 
 
 def _collection(text: str, split: str | None, root: Path) -> CollectionSpec:
@@ -200,7 +206,7 @@ def _prepare(recipe: Any, place: Any, path: Path) -> None:
     console.out().print(f"{counts}: {path}", markup=False)
 
 
-def _show(reports: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
+def _show(reports: Mapping[str, Mapping[str, Any]], how: Fitting) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -227,4 +233,7 @@ def _show(reports: Mapping[str, Mapping[str, Any]], folder: Path) -> None:
                 f"{name or said['name']}: sigma of the gate's logits {sigma:.4f}, cosine {cosine:.4f}",
                 markup=False,
             )
-    out.print(f"written to {os.path.relpath(folder)}; how to use it says its README.md", markup=False)
+    for name, said in reports.items():
+        folder = os.path.relpath(how.folder(name or None))
+        told = said.get("outcome", "how to use it says its README.md")
+        out.print(f"written to {folder}; {told}", markup=False)

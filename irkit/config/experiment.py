@@ -24,6 +24,7 @@ from irkit.config.override import override
 from irkit.config.report import ReportOptions, read_report, report_to_data
 from irkit.config.statistics import Statistics, read_statistics, statistics_to_data
 from irkit.config.steps import read_pipeline, validation_problems
+from irkit.config.which import is_recipe
 from irkit.config.yaml import Located, dump_yaml, parse_yaml
 from irkit.core.errors import ConfigError, IrkitError, Place, Problem, nearest
 from irkit.core.metric import parse_metric
@@ -212,6 +213,10 @@ class _ExperimentReader:
                 "an experiment is a mapping with the keys " + ", ".join(_NEEDED),
                 "see: irkit schema, or pipelines/",
             )
+            raise ConfigError(*self.problems)
+        if is_recipe(data):
+            hint = f"train it: irkit train {self.located.source}"
+            self.fail((), "this is a recipe of training, and no experiment", hint)
             raise ConfigError(*self.problems)
         for key in data:
             if key not in KEYS:

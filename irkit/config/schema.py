@@ -23,7 +23,7 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
     steps: list[dict[str, Any]] = [{"enum": names, "description": "A stage with its default options."}]
     for name in names:
         cls = stage_class(name)
-        options = _inline(cls.model_json_schema(mode="validation"), definitions)
+        options = inline(cls.model_json_schema(mode="validation"), definitions)
         options.pop("title", None)
         options["description"] = (cls.__doc__ or name).strip().split("\n\n")[0]
         if cls.needs == "many":
@@ -46,7 +46,7 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
         "anyOf": [{"type": "array", "items": step}, step],
         "description": "Stages, one after the other.",
     }
-    local = _inline(LocalSpec.model_json_schema(), definitions)
+    local = inline(LocalSpec.model_json_schema(), definitions)
     scores = {"type": "object", "additionalProperties": {"type": "object"}}
     properties = {
         "name": {
@@ -92,8 +92,8 @@ def experiment_schema(*, own: bool = False) -> dict[str, Any]:
             "description": "Scores to reproduce: pipeline (or collection, then pipeline), metric, value.",
         },
         "tolerance": {"type": "number", "minimum": 0, "maximum": 1, "default": 0.0005},
-        "statistics": _inline(Statistics.model_json_schema(), definitions),
-        "report": _inline(ReportOptions.model_json_schema(), definitions),
+        "statistics": inline(Statistics.model_json_schema(), definitions),
+        "report": inline(ReportOptions.model_json_schema(), definitions),
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -111,7 +111,7 @@ def schema_text(*, own: bool = False) -> str:
     return json.dumps(experiment_schema(own=own), indent=2) + "\n"
 
 
-def _inline(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+def inline(schema: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
     """Move a model's own definitions beside the others; pydantic names them by class, so equal names are equal classes."""
     definitions.update(schema.pop("$defs", {}))
     return schema

@@ -29,11 +29,10 @@ _BETWEEN = " \t\r\n.:;-"
 
 
 class Part(NamedTuple):
-    """A query, the code of the document that it is of, and the text that answers it."""
+    """A query, and the code of the document that it is a part of."""
 
     query: str
     doc: int
-    answer: str
 
 
 def body_of(docs: DocStore, code: int) -> str:
@@ -55,7 +54,7 @@ def long_enough(body: str) -> bool:
 
 
 def title_parts(docs: DocStore, codes: Iterable[int], skipped: Counter[str]) -> Iterator[Part]:
-    """Yield titles, with the bodies that they are asked for.
+    """Yield the titles that ask for their documents' bodies.
 
     Args:
         docs: the documents.
@@ -71,17 +70,22 @@ def title_parts(docs: DocStore, codes: Iterable[int], skipped: Counter[str]) -> 
         elif not long_enough(body):
             skipped[f"body of fewer than {BODY_WORDS} words"] += 1
         else:
-            yield Part(title, code, body)
+            yield Part(title, code)
 
 
 def cloze_parts(docs: DocStore, codes: Iterable[int], skipped: Counter[str], seed: int) -> Iterator[Part]:
-    """Yield a sentence of each body, with the rest of the body; the arguments are those of :func:`title_parts`, and a seed."""
+    """Yield the sentence of each body that :func:`cut` draws; the arguments are those of :func:`title_parts`, and a seed."""
     for code in codes:
-        found = cloze(body_of(docs, code), Draws(f"irkit inverse-cloze {seed} of {docs.docno(code)}"))
+        found = cut(body_of(docs, code), seed)
         if found is None:
             skipped[f"no sentence with {BODY_WORDS} other words"] += 1
         else:
-            yield Part(found[0], code, found[1])
+            yield Part(found[0], code)
+
+
+def cut(body: str, seed: int) -> tuple[str, str] | None:
+    """Return what :func:`cloze` does; of a text and its copies always the same sentence, whether it is to be found or not."""
+    return cloze(body, Draws(f"irkit inverse-cloze {seed} of {plain(body).hex()}"))
 
 
 def cloze(body: str, draws: Draws) -> tuple[str, str] | None:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
+from irkit.core.errors import ModelError
 from irkit.models.safety import read_json
-from irkit.models.trained import REPORT, Trained, read_trained
+from irkit.models.trained import DESCRIPTION, QUERY_SIDE, REPORT, read_trained
 
 SHIPPED = Path(__file__).with_name("shipped")
 """Where the models lie that irkit comes with, each in a folder: what ``irkit train`` wrote."""
@@ -20,7 +22,7 @@ SHIPPED = Path(__file__).with_name("shipped")
 _KINDS: dict[str, Kind] = {"blockrank": "llm", "multivector": "multi-vector", "colberter": "multi-vector"}
 """By the kind of a training."""
 
-Kind: TypeAlias = Literal["encoder", "multi-vector", "cross-encoder", "llm"]
+Kind: TypeAlias = Literal["encoder", "multi-vector", "cross-encoder", "llm", "query side"]
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Entry:
     prompts: dict[str, str] = field(default_factory=dict)
     """The prompts its authors ask for where the checkpoint itself does not state them, by ``query`` and ``document``."""
     folder: Path | None = None
-    """Of a model that comes with irkit."""
+    """Of a model that comes with irkit, or that was trained in the workspace."""
     base: str | None = None
     """The model that the updates in that folder belong to."""
 
@@ -74,7 +76,7 @@ class ModelStatus:
     """One line of ``irkit models list``."""
 
     entry: Entry
-    status: Literal["installed", "pulled", "cached", "shipped", "base absent", "absent"]
+    status: Literal["installed", "pulled", "cached", "shipped", "trained", "base absent", "damaged", "absent"]
     path: Path | None
 
 
@@ -100,25 +102,57 @@ def _listed() -> dict[str, Entry]:
 
 @cache
 def _shipped(root: Path) -> dict[str, Entry]:
-    folders = sorted(path for path in root.glob("*") if path.is_dir())
-    found = [(folder, read_trained(folder)) for folder in folders]
-    return {f"irkit/{folder.name}": _entry(folder, trained) for folder, trained in found if trained}
+    folders = sorted(path for path in root.glob("*") if (path / DESCRIPTION).is_file())
+    return {f"irkit/{folder.name}": _entry(f"irkit/{folder.name}", folder) for folder in folders}
 
 
-def _entry(folder: Path, trained: Trained) -> Entry:
-    report = read_json(folder / REPORT)
-    said = [f"{option} {value}" for option, value in trained.options.items() if value is not None]
+def _entry(name: str, folder: Path) -> Entry:
+    """Return the entry of a folder that ``irkit train`` wrote."""
+    report, trained = read_json(folder / REPORT), read_trained(folder)
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
-    what = f"{size:.1f} MB on top of {trained.base}" if trained.base else f"{size:.1f} MB"
+    if trained:
+        said = ", ".join(f"{key} {value}" for key, value in trained.options.items() if value is not None)
+        what = f"trained for {trained.kind}{f' ({said})' if said else ''}; {size:.1f} MB"
+    else:
+        stage = next(stage for file, (stage, _) in QUERY_SIDE.items() if (folder / file).is_file())
+        what = f"trained for the stage {stage}; {size:.1f} MB"
+    base = trained.base if trained else None
+    seen = list(dict.fromkeys(_collections(report)))
     return Entry(
-        name=f"irkit/{folder.name}",
-        kind=_KINDS.get(trained.kind or "", "llm"),
-        about=f"trained for {trained.kind} ({', '.join(said)}); {what}",
+        name=name,
+        kind=_KINDS.get(trained.kind or "", "llm") if trained else "query side",
+        about=what
+        + (f" on top of {base}" if base else "")
+        + (f"; in-domain: {', '.join(seen)}" if seen else ""),
         licence=str(report.get("licence") or "unknown"),
         source="irkit train",
         folder=folder,
-        base=trained.base,
+        base=base,
     )
+
+
+def _collections(report: Mapping[str, Any]) -> Iterator[str]:
+    """Yield what a model was trained on, source by source."""
+    for source in report.get("recipe", {}).get("data", ()):
+        spec = source["collection"]
+        yield spec if isinstance(spec, str) else str(spec.get("name") or spec.get("path") or spec.get("docs"))
+
+
+def trained_models(root: Path) -> list[ModelStatus]:
+    """Return what ``irkit train`` wrote below ``models/`` of a workspace, by the name that an experiment there gives it."""
+    files = (DESCRIPTION, *QUERY_SIDE)
+    below = sorted([*(root / "models").glob("[!.]*"), *(root / "models").glob("[!.]*/[!.]*")])
+    found = [folder for folder in below if any((folder / file).is_file() for file in files)]
+    return [_trained(folder.relative_to(root).as_posix(), folder) for folder in found]
+
+
+def _trained(name: str, folder: Path) -> ModelStatus:
+    try:
+        status = _status(_entry(name, folder))
+    except ModelError as error:
+        entry = Entry(name, "llm", error.problems[0].message, "unknown", "irkit train", folder=folder)
+        return ModelStatus(entry, "damaged", folder)
+    return replace(status, status="trained") if status.status == "shipped" else status
 
 
 def models_folder() -> Path:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from irkit.core.errors import IrkitError, ModelError
@@ -56,10 +57,8 @@ def download(repo: str, revision: str | None) -> Path:
     commit, files = _info(repo, revision)
     safe = {name.rpartition("/")[0] for name in files if name.endswith(".safetensors")}
     ignored = _FOREIGN + [name for name in files if name.endswith(".bin") and name.rpartition("/")[0] in safe]
-    try:
+    with _asking(repo, revision):
         return Path(snapshot_download(repo, revision=commit, ignore_patterns=ignored))
-    except OSError as error:
-        raise _unreachable(repo, revision, error) from error
 
 
 def descriptions(repo: str, commit: str, names: Sequence[str]) -> Path | None:
@@ -73,49 +72,60 @@ def descriptions(repo: str, commit: str, names: Sequence[str]) -> Path | None:
     _, files = _info(repo, commit)
     if not set(names) & set(files):
         return None
-    try:
+    with _asking(repo, commit):
         return Path(snapshot_download(repo, revision=commit, allow_patterns=list(names)))
-    except OSError as error:
-        raise _unreachable(repo, commit, error) from error
 
 
 def _info(repo: str, revision: str | None) -> tuple[str, list[str]]:
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-    try:
+    with _asking(repo, revision):
         info = HfApi().model_info(repo, revision=revision, timeout=20)
-    except HfHubHTTPError as error:
-        message = f"the hub does not give out this model: {str(error).strip().splitlines()[0]}"
-        hint = "check the spelling and the revision; for a private or gated model run: hf auth login"
-        raise ModelError.of(message, where=_name(repo, revision), hint=hint) from error
-    except (
-        Exception
-    ) as error:  # the HTTP client's own exceptions, whose types differ between versions of huggingface_hub
-        if (
-            isinstance(error, OfflineModeIsEnabled | OSError)
-            or type(error).__module__.partition(".")[0] in _HTTP_CLIENTS
-        ):
-            raise _unreachable(repo, revision, error) from error
-        raise
     if info.sha is None:
         raise ModelError.of("the hub names no commit for this model", where=_name(repo, revision))
     return info.sha, [sibling.rfilename for sibling in info.siblings or []]
 
 
-_HTTP_CLIENTS = ("httpx", "httpcore", "requests", "urllib3")
+_HTTP_CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+"""Modules whose exceptions huggingface_hub lets through; which of them it uses differs between its versions."""
+
+
+@contextmanager
+def _asking(repo: str, revision: str | None) -> Iterator[None]:
+    """Put into words what goes wrong between here and the hub.
+
+    Raises:
+        ModelError: when the hub cannot be reached or has no such model or revision.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        yield
+    except HfHubHTTPError as error:
+        message = f"the hub does not give out this model: {str(error).strip().splitlines()[0]}"
+        hint = f"check the spelling and the revision; {_no_folder(repo)}; for a private or gated model run: hf auth login"
+        raise ModelError.of(message, where=_name(repo, revision), hint=hint) from error
+    except Exception as error:
+        module = type(error).__module__.partition(".")[0]
+        if isinstance(error, OSError) or module in _HTTP_CLIENTS:
+            raise _unreachable(repo, revision, error) from error
+        raise
 
 
 def _name(repo: str, revision: str | None) -> str:
     return f"{repo}@{revision}" if revision else repo
 
 
+def _no_folder(repo: str) -> str:
+    return f"there is no folder {repo} either: a relative path starts from the workspace"
+
+
 def _unreachable(repo: str, revision: str | None, error: Exception) -> IrkitError:
     where = _name(repo, revision)
     reason = (str(error).strip() or type(error).__name__).splitlines()[0]
     hint = (
-        f"where there is a network run: irkit models pull {where}; "
-        "or give the path of a local folder; or use a model that comes from PyPI: minilm"
+        f"{_no_folder(repo)}; where there is a network run: irkit models pull {where}; "
+        "or use a model that comes from PyPI: minilm"
     )
     return ModelError.of(
         f"the model is not on this machine and the hub cannot be reached: {reason}", where=where, hint=hint

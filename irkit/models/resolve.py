@@ -14,9 +14,11 @@ from irkit.models.catalogue import Entry, Found, Wheel, catalogue, find_wheel
 from irkit.models.digest import folder_fingerprint, record_fingerprint
 from irkit.models.hub import cached_snapshot, commit_of, descriptions, download, parse_id
 from irkit.models.safety import read_json
-from irkit.models.trained import ADAPTER, DESCRIPTION, REPORT, STAGES, Trained, read_trained
+from irkit.models.trained import ADAPTER, DESCRIPTION, QUERY_SIDE, REPORT, STAGES, Trained, read_trained
 
 T = TypeVar("T")
+_MODELS = ("config.json", "modules.json", DESCRIPTION, ADAPTER)
+"""The files of which a model's folder has one or more."""
 
 
 @dataclass(frozen=True)
@@ -274,8 +276,16 @@ def _local(name: str, base: Path | None) -> Path | None:
     written = Path(name).expanduser()
     folder = (base or Path.cwd()) / written
     if folder.is_dir():
+        for file, (stage, option) in QUERY_SIDE.items():
+            if (folder / file).is_file() and not (folder / "config.json").is_file():
+                message = f"the folder holds no model, but what the stage {stage} does to queries' vectors"
+                hint = f"use it in that stage: {stage}: {{{option}: {name}}}"
+                raise ModelError.of(message, where=name, hint=hint)
         if not any(folder.glob("*.json")):
-            hint = "give the folder that holds config.json or modules.json"
+            inner = sorted({path.parent.name for kind in _MODELS for path in folder.glob(f"*/{kind}")})
+            hint = f"give the folder that holds one of {', '.join(_MODELS)}"
+            if inner:
+                hint = f"give one of the models in it: {', '.join(f'{name}/{each}' for each in inner)}"
             raise ModelError.of("the folder holds no model", where=str(folder), hint=hint)
         return folder.resolve()
     if written.is_absolute() or name.startswith((".", "~")):

@@ -14,6 +14,7 @@ from irkit.models.device import pick_device
 from irkit.models.kinds import model_type
 from irkit.models.loading import Dtype, limit_length, load_model
 from irkit.models.resolve import ResolvedModel
+from irkit.models.trained import STAGES
 
 
 class PairScorer:
@@ -38,7 +39,11 @@ class PairScorer:
             ModelError: when the model is no cross-encoder, has more than one output, or cannot be loaded.
             ConfigError: when the device is not there, or ``max_length`` is more than the model's.
         """
-        folder = model.weights.path
+        folder, trained = model.weights.path, model.trained
+        if trained is not None and trained.kind is not None:
+            message = f"the model was trained for {trained.kind}, and is no cross-encoder"
+            hint = f"use it in the stage {STAGES[trained.kind]}"
+            raise ModelError.of(message, where=model.name, hint=hint)
         kind = model_type(folder) if folder.is_dir() else "a file"
         if kind != "CrossEncoder":
             hint = "take a cross-encoder, such as ms-marco-minilm; encoders belong in the stages dense and maxsim"

@@ -31,6 +31,8 @@ FORMAT = 1
 """Of ``irkit_model.json``: counts up when an older irkit could no longer read it."""
 STAGES = {"blockrank": "blockrank", "multivector": "maxsim, muvera or xtr", "colberter": "colberter"}
 """By kind, the stages that a model was trained for."""
+QUERY_SIDE = {"adapter.json": ("adapter", "path"), "gate.json": ("lexsembridge", "gate")}
+"""By the file that describes it, the stage that what irkit trained for queries' vectors is for, and the option that names it."""
 
 _AGAIN = "train the model again, or copy its folder again"
 

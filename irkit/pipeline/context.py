@@ -80,6 +80,13 @@ class Context:
     """What all stages of one run have in common, on all its collections, such as what an endpoint may still cost. Nothing that
     can change a result."""
 
+    def warn(self, text: str) -> None:
+        """Tell the user of a doubt about the results, once a run."""
+        told = self.shared.setdefault("warned", set())
+        if text not in told:
+            told.add(text)
+            self.progress.say(f"warning: {text}")
+
     def artifact(self, recipe: Recipe, builder: Callable[[Build], Mapping[str, Any]]) -> Artifact:
         """Return an artifact that the stage needs (an index, token vectors), built when the store has none."""
         return self.store.get(recipe, builder)

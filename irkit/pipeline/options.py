@@ -15,7 +15,7 @@ from irkit.core.flow import flow
 
 Fields = Mapping[str, FieldInfo]
 
-_SCHEMA = "irkit schema lists the options and what they may be"
+_SCHEMA = "irkit schema lists the options and what they may be; irkit schema --recipe those of a recipe"
 
 
 class OptionError(ValueError):

@@ -208,7 +208,9 @@ class WriterOptions(BaseModel):
 
         use_threads(context.runtime.threads)
         model = resolve(self.model, context.workspace)
-        context.notes.update(model.notes())
+        context.notes.update(said := model.notes())
+        if "trained_for" in said:
+            context.warn(f"{self.model} was trained for {said['trained_for']}")
         return CausalLM(
             model,
             dtype=self.dtype,

@@ -24,7 +24,8 @@ class Candidates:
     Attributes:
         documents: their numbers, each once.
         own: for each query the columns of its own documents, the target first.
-        barred: ``bool[B, D]``, documents that are relevant to a query and not its target: they are left out of its sum.
+        barred: ``bool[B, D]``, what is left out of a query's sum: documents that are relevant to it and not its target, and those
+            that are read in another form than the target, with a title or without, which would tell them apart from it.
     """
 
     documents: list[int]
@@ -47,9 +48,10 @@ class Candidates:
         documents = list(dict.fromkeys(number for each in found for number in each))
         column = {number: i for i, number in enumerate(documents)}
         own = [[column[number] for number in each] for each in found]
+        targets, parts = [each[0] for each in own], examples.parts[documents]
         relevant = [np.isin(documents, list(examples.relevant[row])) for row in rows]
-        barred = np.array(relevant)
-        barred[np.arange(len(rows)), [each[0] for each in own]] = False
+        barred = np.array(relevant) | (parts != parts[targets][:, None])
+        barred[np.arange(len(rows)), targets] = False
         return cls(documents, own, barred)
 
     def loss(self, scores: torch.Tensor, temperature: float) -> torch.Tensor:

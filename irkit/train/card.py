@@ -28,8 +28,11 @@ def report(
     threads: int,
     seconds: float,
     against: str,
+    chance: Mapping[str, float],
 ) -> dict[str, Any]:
-    """Return what there is to say about a training, as JSON values; ``against`` says what held-out queries were ranked against."""
+    """Return what there is to say about a training, as JSON values; ``against`` says what held-out queries were ranked against, and
+    ``chance`` what a random order of that scores, by task.
+    """
     return {
         "name": recipe.name,
         "variant": variant,
@@ -55,6 +58,7 @@ def report(
                 "after": examples.overall(standing.looks[str(standing.best_step)]),
             },
             "best_step": standing.best_step,
+            **({"chance": dict(chance)} if chance else {}),
         },
         "steps": standing.step,
         "stopped_early": standing.stopped,
@@ -102,12 +106,7 @@ def card(said: Mapping[str, Any], usage: str) -> str:
         f"nDCG@10 against {checked['metric'].partition(', against ')[2]}: to compare before and after. The step was chosen on",
         "them, with judged and generated queries of equal weight, so the scores of other queries are lower.",
         "",
-        "| source | before | after |",
-        "|---|---|---|",
-        *(
-            f"| {task} | {before:.4f} | {checked['after'][task]:.4f} |"
-            for task, before in checked["before"].items()
-        ),
+        *_held_out(checked),
         "",
         f"Overall: {checked['overall']['before']:.4f}, then {checked['overall']['after']:.4f}, "
         f"at step {checked['best_step']} of {said['steps']}"
@@ -126,6 +125,18 @@ def card(said: Mapping[str, Any], usage: str) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _held_out(checked: Mapping[str, Any]) -> list[str]:
+    columns = [name for name in ("chance", "before", "after") if name in checked]
+    return [
+        f"| source | {' | '.join(columns)} |",
+        f"|---{'|---' * len(columns)}|",
+        *(
+            f"| {task} | {' | '.join(f'{checked[name][task]:.4f}' for name in columns)} |"
+            for task in checked["before"]
+        ),
+    ]
 
 
 def _facts(facts: Mapping[str, Any]) -> list[str]:

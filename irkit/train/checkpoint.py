@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,24 @@ def save_checkpoint(
     for other in [*folder.glob(f"{_FOLDER}*"), *folder.glob(f".{_FOLDER}*")]:  # hidden: a killed process's
         if other.name != final.name:
             shutil.rmtree(other, ignore_errors=True)
+
+
+def has_checkpoint(folder: Path) -> bool:
+    """Whether there is a checkpoint below ``folder``."""
+    return any(folder.glob(f"{_FOLDER}*"))
+
+
+def foreign_step(folder: Path, key: str) -> int:
+    """Return the step of the latest checkpoint below ``folder`` where it is another training's, else 0. One of step 0 holds a look
+    and nothing learned: it may go.
+    """
+    for path in sorted(folder.glob(f"{_FOLDER}*"), reverse=True):
+        with suppress(
+            OSError, ValueError, KeyError, TypeError
+        ):  # a damaged one is told of where it is loaded
+            said = json.loads((path / _STATE).read_text(encoding="utf-8"))
+            return int(said["standing"]["step"]) if said["key"] != key else 0
+    return 0
 
 
 def load_checkpoint(folder: Path, key: str) -> tuple[Standing, dict[str, dict[str, Any]]] | None:

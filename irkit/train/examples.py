@@ -20,10 +20,10 @@ from irkit.core.fingerprint import fingerprint
 if TYPE_CHECKING:
     from irkit.models.encoder import Side
 
-FORMAT = 2
+FORMAT = 3
 POOL = 20_000
 """The most documents that held-out queries are ranked against."""
-_COLUMNS = ("text", "positives", "negatives", "task", "held", "scores")
+_COLUMNS = ("text", "positives", "negatives", "task", "held", "scores", "ahead", "also")
 
 
 @dataclass(frozen=True)
@@ -32,11 +32,14 @@ class Example:
 
     Attributes:
         text: what is asked.
-        positives: the numbers of its relevant documents, in ``Examples.documents``; never empty.
+        positives: the numbers of the relevant documents to learn from, in ``Examples.documents``; never empty. What was mined of
+            them comes first, best first.
         negatives: those of mined negatives, best first.
         task: the source that it comes from, as reports name it.
         held: whether it is held out of training, for validation.
         scores: what a teacher gave (*positives, *negatives), in this order; nan where it gave nothing. None without a teacher.
+        ahead: of each positive that was mined, how many of the negatives it ranks before it.
+        also: the numbers of its other relevant documents; they are not learned from, and no negatives.
     """
 
     text: str
@@ -45,6 +48,8 @@ class Example:
     task: str = "queries"
     held: bool = False
     scores: tuple[float, ...] | None = None
+    ahead: tuple[int, ...] = ()
+    also: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,24 +79,30 @@ class Examples:
 
     @cached_property
     def relevant(self) -> list[frozenset[int]]:
-        """Per query the numbers of its relevant documents and, where sources read a document in several ways (whole, without its
-        title, without a sentence), of those documents read otherwise: they are no negatives of the query's.
+        """Per query the numbers of its relevant documents, learned from or not, and, where sources read a document in several ways
+        (whole, without its title, without a sentence), of those documents read otherwise: they are no negatives of the query's.
         """
         groups = self.origin.get("groups") or list(range(len(self.documents)))
         members: dict[int, list[int]] = {}
         for number, group in enumerate(groups):
             members.setdefault(group, []).append(number)
         return [
-            frozenset(n for doc in query.positives for n in members[groups[doc]]) for query in self.queries
+            frozenset(n for doc in (*query.positives, *query.also) for n in members[groups[doc]])
+            for query in self.queries
         ]
 
     @cached_property
     def parts(self) -> NDArray[np.bool_]:
-        """Whether a document is read without its title, or is another part of one, ``bool[D]``. What fills up a query's
-        documents is to be such as they are.
+        """Whether a document is read without its title, or is another part of one, ``bool[D]``. What a query's documents are
+        compared with is to be such as they are.
         """
+        return self.forms > 0
+
+    @cached_property
+    def forms(self) -> NDArray[np.int64]:
+        """How a document is read, ``int64[D]``: 0 whole, 1 without its title, 2 without a sentence, too."""
         places = self.origin.get("places") or [[0, 0]] * len(self.documents)
-        return np.array([source < 0 for source, _ in places], np.bool_)
+        return np.array([max(0, -source) for source, _ in places], np.int64)
 
     @cached_property
     def pool(self) -> NDArray[np.int64]:
@@ -111,8 +122,12 @@ class Examples:
         return {"query": [query.text for query in self.queries], "document": self.documents}
 
     def by_task(self, values: Sequence[float] | NDArray[np.float64]) -> dict[str, float]:
-        """Return the means of the held-out queries' values, in the order of ``held``, by task."""
-        tasks, found = np.array([self.queries[row].task for row in self.held]), np.asarray(values)
+        """Return the means of the held-out queries' values, in the order of ``held``, by task; nan counts as no value."""
+        known = ~np.isnan(values)
+        tasks, found = (
+            np.array([self.queries[row].task for row in self.held])[known],
+            np.asarray(values)[known],
+        )
         return {task: float(found[tasks == task].mean()) for task in dict.fromkeys(tasks.tolist())}
 
     def overall(self, scores: Mapping[str, float]) -> float:
@@ -183,8 +198,10 @@ class Examples:
 
 def _rows(columns: Mapping[str, list[Any]]) -> list[Example]:
     return [
-        Example(text, tuple(positives), tuple(negatives), task, held, _scores(scores))
-        for text, positives, negatives, task, held, scores in zip(
+        Example(
+            text, tuple(positives), tuple(negatives), task, held, _scores(scores), tuple(ahead), tuple(also)
+        )
+        for text, positives, negatives, task, held, scores, ahead, also in zip(
             *(columns[c] for c in _COLUMNS), strict=True
         )
     ]

@@ -20,11 +20,15 @@ from irkit.core.files import appearing
 from irkit.models.trained import REPORT
 from irkit.pipeline.context import Progress, Runtime, Silent
 from irkit.train.card import CARD, card, report
+from irkit.train.checkpoint import foreign_step, has_checkpoint
 from irkit.train.examples import Examples
 from irkit.train.kinds import kind_of
 from irkit.train.learner import Stored, Surroundings
 from irkit.train.loop import key_of, train
 from irkit.train.recipe import Recipe, read_recipe
+
+UNHELPED = "no step helped: these are the untrained weights"
+"""What is said of a training whose best look was the one before its first step."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,14 @@ class Fitting:
         """The folder of checkpoints and intermediate files, beside the output: what a killed run goes on from."""
         return self.output.with_name(f".{self.output.name}.training")
 
+    def left(self) -> str:
+        """Return what an interrupted run has left, in words."""
+        if any(has_checkpoint(path) for path in self.work.glob("*")):
+            return "the same command goes on from the last checkpoint"
+        if any(self.work.glob("*")):
+            return "there is no checkpoint yet; the same command begins training anew, on what was prepared"
+        return "nothing was trained yet"
+
     def folder(self, variant: str | None) -> Path:
         """Return the folder of a variant; of a recipe without any, the output itself."""
         return self.output / variant if variant else self.output
@@ -74,8 +86,8 @@ def recipe_of(examples: Examples, settings: Sequence[str] = (), source: str = "e
     Raises:
         ConfigError: when an override does not fit, or would change what the examples are.
     """
-    recipe = read_recipe(Located(deepcopy(examples.recipe), source), settings)
-    if recipe.shared() != read_recipe(Located(examples.recipe, source)).shared():
+    recipe = read_recipe(Located(deepcopy(examples.recipe), source), settings, prepared=True)
+    if recipe.shared() != read_recipe(Located(examples.recipe, source), prepared=True).shared():
         hint = "prepare anew: irkit train RECIPE --prepare-only"
         raise ConfigError.of("that would change the examples, which are prepared", where=source, hint=hint)
     return recipe
@@ -103,7 +115,10 @@ def fit_here(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str, dict
         name or "": over.get(name) or _one(recipe.variant(name), name, examples, how.folder(name), place)
         for name in _variants(recipe)
     }
-    shutil.rmtree(how.work, ignore_errors=True)
+    for name in _variants(recipe):
+        shutil.rmtree(_checkpoints(place, name), ignore_errors=True)
+    if not any(has_checkpoint(path) for path in how.work.glob("*")):  # of a variant that was not asked for
+        shutil.rmtree(how.work, ignore_errors=True)
     return reports
 
 
@@ -111,21 +126,32 @@ def finished(recipe: Recipe, examples: Examples, how: Fitting) -> dict[str | Non
     """Return the reports of the variants whose training is over. Writes nothing: what is refused leaves nothing behind.
 
     Raises:
-        ConfigError: when one of the folders holds something else, or the device is not there.
+        ConfigError: when one of the folders holds something else, or a checkpoint of another training; or the device is not there.
         ModelError: when there is no such model.
     """
     place, kind = how.place(), kind_of(recipe.kind)
     found = {}
     for name in _variants(recipe):
-        if how.folder(name).exists():
-            own = recipe.variant(name)
+        own, checkpoints = recipe.variant(name), _checkpoints(place, name)
+        if how.folder(name).exists() or has_checkpoint(checkpoints):
             key = key_of(own, examples, kind.reads(own.options, place), place.device)
-            found[name] = _report(how.folder(name), key)
+            if how.folder(name).exists():
+                found[name] = _report(how.folder(name), key)
+            elif step := foreign_step(checkpoints, key):
+                message = (
+                    f"an interrupted training is here, at step {step}, of another recipe, model or device"
+                )
+                hint = f"undo the change to go on, choose another folder with -o, or remove {checkpoints}"
+                raise ConfigError.of(message, where=str(how.folder(name)), hint=hint)
     return found
 
 
 def _variants(recipe: Recipe) -> list[str | None]:
     return list(recipe.variants) or [None]
+
+
+def _checkpoints(place: Surroundings, variant: str | None) -> Path:
+    return place.scratch / (variant or "weights")
 
 
 def _one(
@@ -137,21 +163,35 @@ def _one(
     learner = kind.open(recipe, examples, place)
     at_first = learner.facts()
     name = f"{recipe.name} {variant}" if variant else recipe.name
-    checkpoints = place.scratch / (variant or "weights")
-    standing = train(learner, recipe, examples, checkpoints, place.progress, f"training {name}", key)
+    checkpoints, label = _checkpoints(place, variant), f"training {name}"
+    standing = train(learner, recipe, examples, checkpoints, place.progress, label, key)
     facts = {"untrained": at_first, "trained": learner.facts()}
     seconds = time.perf_counter() - began
     said = report(
-        recipe, variant, examples, standing, facts, key, place.device, place.threads, seconds, learner.against
+        recipe,
+        variant,
+        examples,
+        standing,
+        facts,
+        key,
+        place.device,
+        place.threads,
+        seconds,
+        learner.against,
+        learner.chance(),
     )
     path = _path(folder, place.base)
+    usage = learner.usage(path)
+    if standing.best_step == 0:
+        said["outcome"] = UNHELPED
+        usage = f"# {UNHELPED}\n{usage}"
     with _told(folder), appearing(folder) as partial:
         brief = {
             k: said[k] for k in ("recipe", "variant", "seed", "examples", "sources", "licence", "versions")
         }
         learner.save(partial, path, brief)
         (partial / REPORT).write_text(json.dumps(said, indent=1) + "\n", encoding="utf-8")
-        (partial / CARD).write_text(card(said, learner.usage(path)), encoding="utf-8")
+        (partial / CARD).write_text(card(said, usage), encoding="utf-8")
     return said
 
 

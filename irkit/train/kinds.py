@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import BaseModel
 
 from irkit.core.errors import ConfigError, ModelError, nearest
-from irkit.models.resolve import ResolvedModel, resolve
+from irkit.models.resolve import ResolvedModel, find, resolve
+from irkit.pipeline.graph import Problems
 
 if TYPE_CHECKING:
     from irkit.train.examples import Examples
@@ -31,9 +34,15 @@ class Kind(ABC):
 
     Class attributes:
         Options: a pydantic model of its options, as they stand under ``options`` in a recipe.
+        training: its own defaults of the schedule, where they are not those of :class:`irkit.train.recipe.Training`.
+        least: documents that a query brings along at least, ``training: {group: ...}``.
+        models: the options that name models.
     """
 
     Options: ClassVar[type[BaseModel]]
+    training: ClassVar[Mapping[str, Any]] = {}
+    least: ClassVar[int] = 1
+    models: ClassVar[tuple[str, ...]] = ("model",)
 
     @classmethod
     @abstractmethod
@@ -53,6 +62,41 @@ class Kind(ABC):
     def reads(cls, options: BaseModel, place: Surroundings) -> str | None:
         """Return the fingerprint of the model that training starts from; None where there is none."""
         return None
+
+    @classmethod
+    def check(cls, recipe: Recipe, base: Path | None) -> Problems:
+        """Return what is wrong with a variant of a recipe, as far as it can be told before anything is computed or downloaded.
+
+        Args:
+            recipe: the variant's.
+            base: the folder that relative paths start from; without it, no model is looked for.
+
+        Returns:
+            the place in the recipe, the message and the hint of each problem.
+        """
+        found: Problems = []
+        mined = "negatives: {pipeline: [bm25: {k: 50}]}"
+        if recipe.training.group < cls.least:
+            hint = f"training: {{group: 20}}, and {mined}"
+            found.append((("training", "group"), "a list of one document teaches nothing", hint))
+        elif recipe.training.group > 1 and recipe.pipeline is None:
+            hint = f"give {mined}" + (", or training: {group: 1}" if cls.least == 1 else "")
+            found.append((("training", "group"), "a group of documents needs mined negatives", hint))
+        if getattr(recipe.options, "distil", None) is not None and recipe.teacher is None:
+            hint = "give teacher: {pipeline: [maxsim: {model: minilm}]}, or leave distil out"
+            found.append((("options", "distil"), "there is no teacher to learn from", hint))
+        for option, name in cls.named(recipe.options).items() if base else ():
+            try:
+                find(name, base)
+            except ModelError as error:
+                found += [(("options", option), each.message, each.hint) for each in error.problems]
+        return found
+
+    @classmethod
+    def named(cls, options: BaseModel) -> dict[str, str]:
+        """Return the models that are named, by option."""
+        given = {option: getattr(options, option, None) for option in cls.models}
+        return {option: name for option, name in given.items() if name is not None}
 
 
 def register_kind(name: str, kind: type[Kind]) -> None:

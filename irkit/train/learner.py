@@ -105,6 +105,10 @@ class Learner(ABC):
     def against(self) -> str:
         """What :meth:`validate` ranks the held-out queries against, in words."""
 
+    def chance(self) -> dict[str, float]:
+        """Return what :meth:`validate` is expected to return of a random order; nothing where that is next to 0."""
+        return {}
+
     def facts(self) -> dict[str, Any]:
         """Return what the report should say about the weights now, as JSON values."""
         return {}
@@ -114,12 +118,13 @@ class Contrastive(Learner):
     """Queries and documents as vectors, compared by their dot product, trained by InfoNCE.
 
     Candidates of a query are the documents of all queries of its batch: of each, one relevant document and ``group - 1`` mined
-    negatives, drawn anew at every step. A candidate that is relevant to the query and not its target is left out of its sum.
+    negatives, drawn anew at every step. A candidate that is relevant to the query and not its target, or is read in another form,
+    is left out of its sum.
     """
 
     def __init__(self, recipe: Recipe, examples: Examples) -> None:
         self.recipe, self.examples = recipe, examples
-        self._relevant = examples.relevant
+        self._held = HeldOut(examples, examples.pool)
 
     @abstractmethod
     def queries(self, rows: Sequence[int]) -> torch.Tensor:
@@ -141,23 +146,59 @@ class Contrastive(Learner):
         return f"{len(self.examples.pool)} documents of all sources"
 
     def validate(self) -> dict[str, float]:
-        """Return the mean nDCG@10 of the held-out queries, ranked against ``examples.pool``."""
+        """Return the mean nDCG@10 of the held-out queries, ranked against ``examples.pool``, by task."""
         import torch
 
-        rows, pool = self.examples.held.tolist(), self.examples.pool
+        rows, pool = self.examples.held.tolist(), self._held.pool
         by_length = pool[np.argsort([len(self.examples.documents[doc]) for doc in pool], kind="stable")]
         with torch.inference_mode():
             blocks = [by_length[i : i + 256].tolist() for i in range(0, len(pool), 256)]
             found = torch.cat([self.documents(block) for block in blocks])[np.argsort(by_length)]
             scores = torch.cat([self.queries(rows[i : i + 256]) @ found.T for i in range(0, len(rows), 256)])
-        values = ndcg(scores.float().cpu().numpy(), [self._relevant[row] for row in rows], pool.tolist())
-        return self.examples.by_task(values)
+        return self._held.ndcg(scores.float().cpu().numpy())
+
+
+class HeldOut:
+    """The held-out queries, each with what is relevant to it among the documents of a pool.
+
+    A relevant document counts once, as the query's source reads it. Other readings of it are left out of the query's ranking: the
+    whole document begins with the very title that a query asks with, and a text without one sentence is nearly the text.
+
+    Attributes:
+        pool: the numbers of the documents, ``int64[D]``.
+        relevant: of each query, in the order of ``examples.held``, those that count.
+    """
+
+    def __init__(self, examples: Examples, pool: NDArray[np.int64]) -> None:
+        self.pool, self._examples = pool, examples
+        column = {number: place for place, number in enumerate(pool.tolist())}
+        self.relevant: list[frozenset[int]] = []
+        self._left_out: list[list[int]] = []
+        for row in examples.held:
+            query, there = examples.queries[row], examples.relevant[row] & column.keys()
+            self.relevant.append(there & {*query.positives, *query.also})
+            self._left_out.append([column[number] for number in there - self.relevant[-1]])
+
+    def ndcg(self, scores: NDArray[np.floating[Any]]) -> dict[str, float]:
+        """Return the mean nDCG@10 by task, of the scores of all queries, ``[Q, D]``."""
+        ranked = scores.copy()
+        for own, places in zip(ranked, self._left_out, strict=True):
+            own[places] = -np.inf
+        return self._examples.by_task(ndcg(ranked, self.relevant, self.pool.tolist()))
 
 
 def ndcg(
     scores: NDArray[np.floating[Any]], relevant: Sequence[frozenset[int]], pool: Sequence[int], k: int = 10
 ) -> NDArray[np.float64]:
-    """Return nDCG@k of every query, ``float64[Q]``, with gains of 1; of equal scores, the later document leads."""
+    """Return nDCG@k of every query, ``float64[Q]``, with gains of 1; of equal scores, the later document leads.
+
+    Args:
+        scores: ``[Q, D]``.
+        relevant: of each query; those that are not in the pool, which nothing could find, are not asked for. A query without any
+            has 0.
+        pool: the numbers of the documents, ``[D]``.
+        k: the ranks that count.
+    """
     numbers = np.asarray(pool)
     discount = 1 / np.log2(np.arange(2, k + 2))
     last = scores.shape[1] - min(k, scores.shape[1])
@@ -166,7 +207,13 @@ def ndcg(
     for row, lowest in enumerate(least):
         near = np.flatnonzero(scores[row] >= lowest)
         best = near[np.lexsort((-near, -scores[row, near]))[:k]]
-        hits = np.isin(numbers[best], list(relevant[row]))
-        ideal = discount[: min(k, len(relevant[row]))].sum()
-        values[row] = (hits * discount[: len(hits)]).sum() / ideal
+        good = np.isin(numbers, list(relevant[row]))
+        hits, ideal = good[best], discount[: good.sum()].sum()
+        values[row] = (hits * discount[: len(hits)]).sum() / ideal if ideal else 0.0
     return values
+
+
+def expected_ndcg(count: int, relevant: int, k: int = 10) -> float:
+    """Return the mean of :func:`ndcg` over all orders of ``count`` documents, of which so many are relevant."""
+    discount = 1 / np.log2(np.arange(2, k + 2))
+    return float(relevant / count * discount[:count].sum() / discount[:relevant].sum())

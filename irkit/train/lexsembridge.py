@@ -61,6 +61,7 @@ class LexSemBridgeKind(Kind):
     """Gates, and the encoders before them."""
 
     Options = LexSemBridgeOptions
+    models = ("model", "mlm")
 
     @classmethod
     def open(cls, recipe: Recipe, examples: Examples, place: Surroundings) -> Contrastive:

@@ -33,6 +33,9 @@ from irkit.train.recipe import Recipe, Training
 if TYPE_CHECKING:
     import torch
 
+CHECKPOINT_SECONDS = 600.0
+"""There is a checkpoint when the last one is as old as this. When it is written changes nothing of what is learned."""
+
 
 def train(
     learner: Learner,
@@ -52,7 +55,7 @@ def train(
         recipe: one variant's.
         examples: what to train on.
         folder: for checkpoints; one of the same ``key`` that lies there is gone on from.
-        progress: shows the steps, and the held-out queries that were looked at.
+        progress: shows the steps, and the held-out queries that were looked at; told what every look found.
         label: what the progress bars say.
         key: of everything that decides the weights.
 
@@ -67,12 +70,26 @@ def train(
     rates = [group["lr"] for group in groups]
     found = load_checkpoint(folder, key)
     standing = found[0] if found else Standing()
-    held, looks = len(examples.held), 1 + (-(-steps // recipe.validation.every) if optimizer else 0)
+    every, held = recipe.validation.every, len(examples.held)
+    looks = 1 + (-(-steps // every) if optimizer else 0)
     best: Mapping[str, torch.Tensor]
+    saved = time.monotonic()
+
+    def keep() -> float:
+        state = optimizer_tensors(optimizer) if optimizer else {}
+        files = {"weights": learner.state(), "best": best, "optimizer": state}
+        save_checkpoint(folder, standing, files, key)
+        return time.monotonic()
+
+    counts = f"{len(examples.training)} queries, {steps} steps, {looks} looks at {held} held-out queries"
+    resumed = f"; going on from step {standing.step}" if found else ""
+    progress.say(f"{label}: {counts}{resumed}{_few(steps, every)}")
     with progress.task(f"held-out queries, {label}", looks * held, len(standing.looks) * held) as seen:
         if found is None:
             best = _copied(learner.state())
             _look(standing, learner, examples, seen)
+            progress.say(f"{label}: {_told(standing, examples)}")
+            saved = keep()
         else:
             tensors = found[1]
             learner.load(tensors["weights"])
@@ -85,18 +102,16 @@ def train(
                 loss = _step(learner, optimizer, rates, recipe, examples, standing.step, steps)
                 standing.step += 1
                 standing.total, standing.counted = standing.total + loss, standing.counted + 1
-                if standing.step % recipe.validation.every == 0 or standing.step == steps:
+                looked = standing.step % every == 0 or standing.step == steps
+                if looked:
                     if _look(standing, learner, examples, seen):
                         best = _copied(learner.state())
                     standing.stopped = standing.stale >= recipe.validation.patience and standing.step < steps
+                    progress.say(f"{label}: {_told(standing, examples)}")
                 standing.seconds = time.perf_counter() - began
-                if standing.step % training.checkpoint == 0 or standing.step == steps or standing.stopped:
-                    files = {
-                        "weights": learner.state(),
-                        "best": best,
-                        "optimizer": optimizer_tensors(optimizer),
-                    }
-                    save_checkpoint(folder, standing, files, key)
+                due = time.monotonic() - saved >= CHECKPOINT_SECONDS
+                if looked or due or standing.step % training.checkpoint == 0:
+                    saved = keep()
                 advance(1)
     learner.load(best)
     return standing
@@ -189,6 +204,20 @@ def _look(standing: Standing, learner: Learner, examples: Examples, seen: Advanc
         standing.best, standing.best_step = score, standing.step
     standing.stale = 0 if better else standing.stale + 1
     return better
+
+
+def _few(steps: int, every: int) -> str:
+    """Return a warning where a training ends before its first look but one."""
+    hint = f"warning: {steps} steps are fewer than validation.every, {every}: take more epochs, or look more often"
+    return f"\n{hint}" if 0 < steps < every else ""
+
+
+def _told(standing: Standing, examples: Examples) -> str:
+    """Return the last look in words."""
+    at = str(standing.step)
+    loss = f"loss {standing.losses[at]:.4f}, " if at in standing.losses else ""
+    score = f"ndcg@10 of held-out queries {examples.overall(standing.looks[at]):.4f}"
+    return f"step {at}: {loss}{score}" + (", the best so far" if standing.best_step == standing.step else "")
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:

@@ -7,9 +7,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
-
-import numpy as np
 
 from irkit.api.workspace import Workspace
 from irkit.core.errors import DataError
@@ -21,7 +20,8 @@ from irkit.data.tasks_views import BODY_WORDS, body_of
 from irkit.train.examples import Example, Examples
 from irkit.train.recipe import Recipe
 from irkit.train.sources.asked import Asked, asked_of
-from irkit.train.sources.documents import Documents, body_digests, others, whole_digests
+from irkit.train.sources.documents import Documents, Reading, digests, others, part_of, whole_of
+from irkit.train.sources.mined import Mined, mined
 from irkit.train.sources.options import DataSource, Negatives
 from irkit.train.sources.written import round_trip
 from irkit.train.teacher.scores import taught
@@ -45,22 +45,30 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
         collection = workspace.open(source.collection)
         gathered = asked_of(collection, source, recipe.seed, workspace)
         asked, facts = gathered.queries, gathered.facts
+        read = part_of(collection, source, recipe.seed) if source.bodies else whole_of(collection)
         if source.bodies:
-            asked, facts = _of_bodies(collection, asked, facts)
+            asked, facts = _of_bodies(collection, asked, facts, read)
         label = f"{collection.name} {source.task}{'' if source.titles else ' without titles'}"
         taken[label] = taken.get(label, 0) + 1
         label = label if taken[label] == 1 else f"{label} ({taken[label]})"
         found = _mined(recipe, source, collection, asked, workspace)
         if source.task == "generated" and found is not None:
             asked, found, lost = _found_again(source, collection, asked, found)
-            facts = {**facts, "skipped": {**facts["skipped"], "its document is not found": lost}}
-        negatives = _negatives(recipe, source, collection, found, asked)
-        for query, mined in zip(asked, negatives, strict=True):
-            positives, wrong = (
-                tuple(_number(documents, place, source, collection, code, text) for code in codes)
-                for codes, text in ((query.relevant, query.answer), (mined, None))
+            facts = _skipped(facts, {"its document is not found": lost})
+        lists = _lists(recipe, source, collection, found, asked, read)
+        kept = [(query, each) for query, each in zip(asked, lists, strict=True) if each.positives]
+        if not kept:
+            message = f"of {len(asked)} queries none finds a relevant document"
+            hint = "set negatives.depth higher, or leave negatives.positives out"
+            raise DataError.of(message, where=collection.name, hint=hint)
+        if len(kept) < len(asked):
+            facts = _skipped(facts, {"no relevant document is found": len(asked) - len(kept)})
+        for query, each in kept:
+            good, wrong, also = (
+                tuple(_number(documents, place, source, collection, code, read) for code in codes)
+                for codes in (each.positives, each.negatives, each.also)
             )
-            queries.append(Example(query.text, positives, wrong, label))
+            queries.append(Example(query.text, good, wrong, label, ahead=tuple(each.ahead), also=also))
             units.append(query.unit)
         origin.append(
             {
@@ -68,7 +76,7 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
                 "collection": collection.name,
                 "split": split_of(source.collection),
                 "fingerprint": collection.fingerprint,
-                "queries": len(asked),
+                "queries": len(kept),
                 "generated": source.task != "queries",
                 **facts,
             }
@@ -86,33 +94,38 @@ def prepare(recipe: Recipe, workspace: Workspace) -> Examples:
 
 
 def _of_bodies(
-    collection: Collection, asked: list[Asked], facts: dict[str, Any]
+    collection: Collection, asked: list[Asked], facts: dict[str, Any], read: Reading
 ) -> tuple[list[Asked], dict[str, Any]]:
-    """Leave relevant documents out whose bodies are too short to be read without their titles, and queries that have no other.
+    """Leave relevant documents out whose bodies are too short to be read without their titles, or are copies of another's, and
+    queries that have no other.
 
     Raises:
         DataError: when no query is left.
     """
-    digest = body_digests(collection)
+    digest = digests(read)
     kept = [
         query._replace(relevant=good)
         for query in asked
-        if (good := tuple(code for code in query.relevant if query.answer or digest(code)))
+        if (good := tuple(others(query.relevant, (), digest)))
     ]
     if not kept:
         message = f"no query has a relevant document with {BODY_WORDS} words beside its title"
         raise DataError.of(message, where=collection.name, hint="leave titles: false out")
-    lost = {"without titles too short": len(asked) - len(kept)} if len(kept) < len(asked) else {}
-    return kept, {**facts, **({"skipped": {**facts.get("skipped", {}), **lost}} if lost else {})}
+    lost = len(asked) - len(kept)
+    return kept, _skipped(facts, {"without titles too short": lost}) if lost else facts
+
+
+def _skipped(facts: dict[str, Any], more: dict[str, int]) -> dict[str, Any]:
+    return {**facts, "skipped": {**facts.get("skipped", {}), **more}}
 
 
 def _number(
-    documents: Documents, place: int, source: DataSource, collection: Collection, code: int, text: str | None
+    documents: Documents, place: int, source: DataSource, collection: Collection, code: int, read: Reading
 ) -> int:
-    """Return the number of a document as its source reads it: whole, or its body, or the part that answers the query."""
+    """Return the number of a document as its source reads it."""
     if not source.bodies:
         return documents.whole(place, collection, code)
-    return documents.part(body_of(collection.docs, code) if text is None else text, collection, code)
+    return documents.part(read(code) or "", collection, code)
 
 
 def _mined(
@@ -143,26 +156,31 @@ def _found_again(
     return [asked[row] for row in rows], found.take(rows), len(asked) - len(rows)
 
 
-def _negatives(
+def _lists(
     recipe: Recipe,
     source: DataSource,
     collection: Collection,
     found: Rankings | None,
     asked: Sequence[Asked],
-) -> list[list[int]]:
-    """Return the codes of each query's negatives. A copy of a document that a made query asks for is none, as it is read."""
+    read: Reading,
+) -> list[Mined]:
+    """Part each query's ranking. A copy of a document that a made query asks for is no negative, as it is read or whole."""
     if found is None:
-        return [[] for _ in asked]
+        return [Mined(list(query.relevant), [], [], []) for query in asked]
+    copies = [digests(read)] if source.task != "queries" or source.bodies else []
+    if source.task == "inverse-cloze":
+        copies.append(digests(partial(body_of, collection.docs)))
     options = recipe.negatives or Negatives()
-    digest = body_digests(collection) if source.bodies else whole_digests(collection)
-    mined = []
+    lists = []
     for row, query in enumerate(asked):
-        codes = found[row][0][options.skip : options.depth]
-        left = codes[~np.isin(codes, query.relevant)].tolist()
-        if source.task != "queries" or source.bodies:
-            left = others(left, query.relevant, digest)
-        mined.append(left[: options.keep])
-    return mined
+
+        def fit(codes: list[int], own: Sequence[int] = query.relevant) -> list[int]:
+            for digest in copies:
+                codes = others(codes, own, digest)
+            return codes
+
+        lists.append(mined(found[row][0].tolist(), query.relevant, options, fit))
+    return lists
 
 
 def _held(queries: Sequence[Example], units: Sequence[str], recipe: Recipe) -> set[str]:

@@ -12,9 +12,11 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 from irkit.config.experiment import NAME, CollectionSpec
 from irkit.config.override import override
 from irkit.config.steps import read_pipeline, validation_problems
+from irkit.config.which import is_experiment
 from irkit.config.yaml import Located, parse_yaml
 from irkit.core.errors import ConfigError, IrkitError, Place, Problem, nearest
 from irkit.pipeline.graph import Pipeline, Problems, compile_pipeline
+from irkit.train.check import idle_teacher, misfits
 from irkit.train.kinds import kind_names, kind_of
 from irkit.train.sources.options import DataSource, Negatives
 from irkit.train.teacher.pipeline import teacher_misfits
@@ -57,7 +59,7 @@ class Validation(_Part):
 
 
 class Training(_Part):
-    """The schedule and the loss."""
+    """The schedule and the loss. A kind may have other defaults: :attr:`irkit.train.kinds.Kind.training`."""
 
     epochs: PositiveInt = 10
     steps: PositiveInt | None = None
@@ -74,7 +76,7 @@ class Training(_Part):
     clip: PositiveFloat = 1.0
     """The longest gradient, by its Euclidean norm."""
     checkpoint: PositiveInt = 200
-    """Steps between two checkpoints: what a killed run loses at most."""
+    """Steps between two checkpoints. There is one after every look, and ten minutes after the last, too."""
 
 
 class Recipe(_Part):
@@ -112,6 +114,20 @@ class Recipe(_Part):
                 "options": kind_of(self.kind).Options(**merged["options"]),
             }
         )
+
+    def only(self, names: Sequence[str]) -> Recipe:
+        """Return the recipe with some of its variants, in its own order; itself when none is named.
+
+        Raises:
+            ConfigError: when there is no such variant.
+        """
+        unknown = [name for name in names if name not in self.variants]
+        if unknown:
+            hint = nearest(unknown[0], list(self.variants)) if self.variants else "leave --only out"
+            message = f"there is no variant {unknown[0]!r}" if self.variants else "the recipe has no variants"
+            raise ConfigError.of(message, where=f"--only {unknown[0]}", hint=hint)
+        chosen = {name: changes for name, changes in self.variants.items() if name in names}
+        return self.model_copy(update={"variants": chosen}) if names else self
 
     def to_data(self) -> dict[str, Any]:
         """Return the recipe as YAML has it, defaults written out."""
@@ -160,12 +176,24 @@ def load_recipe(
 
 
 def read_recipe(
-    located: Located, settings: Sequence[str] = (), check: Check | None = None, base: Path | None = None
+    located: Located,
+    settings: Sequence[str] = (),
+    check: Check | None = None,
+    base: Path | None = None,
+    prepared: bool = False,
 ) -> Recipe:
-    """Validate plain data as a recipe; the arguments and errors are those of :func:`load_recipe`."""
+    """Validate plain data as a recipe; the arguments and errors are those of :func:`load_recipe`.
+
+    Args:
+        prepared: that its examples are made: a teacher that nobody learns from has cost its time already.
+    """
     for setting in settings:
         override(located, setting)
-    return _Reader(located, check, base).read()
+    recipe = _Reader(located, check, base).read()
+    found = misfits(recipe, base) + ([] if prepared else idle_teacher(recipe))
+    if found:
+        raise ConfigError(*(located.problem(*each) for each in found))
+    return recipe
 
 
 class _Reader:
@@ -182,6 +210,10 @@ class _Reader:
         data = self.located.data
         if not isinstance(data, dict):
             self.fail((), "a recipe is a mapping with the keys name, kind and data", "see pipelines/train/")
+            raise ConfigError(*self.problems)
+        if is_experiment(data):
+            hint = f"run it: irkit run {self.located.source}"
+            self.fail((), "this is an experiment, and no recipe of training", hint)
             raise ConfigError(*self.problems)
         for key in data:
             if key not in KEYS:
@@ -202,11 +234,10 @@ class _Reader:
         pipeline, negatives = self.negatives(data.get("negatives"))
         teacher = self.teacher(data.get("teacher"))
         validation = self.part(("validation",), data.get("validation"), Validation)
-        training = self.part(("training",), data.get("training"), Training)
         known = isinstance(kind, str) and kind in kind_names()
+        usual = kind_of(str(kind)).training if known else {}
+        training = self.part(("training",), data.get("training"), Training, usual)
         options = self.part(("options",), data.get("options"), kind_of(str(kind)).Options) if known else None
-        if not self.problems and pipeline is None:
-            self.unmined(sources, training)
         if known:
             self.variants(data.get("variants"), str(kind))
         if self.problems:
@@ -227,11 +258,13 @@ class _Reader:
             training=training,
         )
 
-    def part(self, path: Place, value: Any, model: type[M]) -> M:
-        """Read a mapping of options; what is wrong with it is noted, and the defaults are returned."""
+    def part(self, path: Place, value: Any, model: type[M], usual: Mapping[str, Any] | None = None) -> M:
+        """Read a mapping of options, of which ``usual`` has other defaults; what is wrong with it is noted, and the defaults are
+        returned.
+        """
         try:
             if isinstance(value, dict | None):
-                return model(**(value or {}))
+                return model(**{**(usual or {}), **(value or {})})
             self.fail(path, f"{path[-1]!r} is a mapping of options, not {value!r}")
         except ValidationError as error:
             self.problems += validation_problems(self.located, path, error, model.model_fields)
@@ -277,17 +310,6 @@ class _Reader:
         rest = {key: each for key, each in value.items() if key != "pipeline"}
         return pipeline, self.part(("negatives",), rest, Negatives)
 
-    def unmined(self, sources: Sequence[DataSource], training: Training) -> None:
-        """Note what a recipe without negatives cannot do."""
-        hint = "give negatives: {pipeline: [bm25: {k: 50}]}"
-        if training.group > 1:
-            told = f"{hint}, or training: {{group: 1}}"
-            self.fail(("training", "group"), "a group of documents needs mined negatives", told)
-        for i, source in enumerate(sources):
-            if source.task == "generated":
-                message = "written queries are kept where the negatives' pipeline finds their documents"
-                self.fail(("data", i), message, hint)
-
     def teacher(self, value: Any) -> Pipeline | None:
         if value is None:
             return None
@@ -319,6 +341,7 @@ class _Reader:
             )
             return
         models: Mapping[str, type[BaseModel]] = {"training": Training, "options": kind_of(kind).Options}
+        usual = kind_of(kind).training
         for name, changes in value.items():
             path: Place = ("variants", name)
             if not NAME.fullmatch(name):
@@ -331,7 +354,7 @@ class _Reader:
                     self.fail((*path, key), f"a variant cannot change {key!r}", nearest(key, VARIED))
                 elif key in models and isinstance(change, dict):
                     whole = _merged(self.located.data.get(key) or {}, change)
-                    self.part((*path, key), whole, models[key])
+                    self.part((*path, key), whole, models[key], usual if key == "training" else None)
                 elif key in models:
                     self.fail((*path, key), f"{key!r} is a mapping of options, not {change!r}")
 

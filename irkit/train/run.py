@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from irkit.api.workspace import Workspace
 from irkit.data.open import resolve
+from irkit.models.resolve import identify
 from irkit.pipeline.registry import make_stage
 from irkit.stages.sentence_vectors import vectors_recipe
 from irkit.train.bi_encoder import BiEncoderOptions
 from irkit.train.examples import Examples
 from irkit.train.fit import Fitting, alone, finished, fit_here
+from irkit.train.kinds import kind_of
 from irkit.train.learner import Stored
 from irkit.train.prepare import prepare
 from irkit.train.recipe import Recipe, load_recipe
@@ -59,9 +61,21 @@ def examples_for(recipe: Recipe, workspace: Workspace, how: Fitting) -> Examples
     return made
 
 
-def run(recipe: Recipe, workspace: Workspace, output: Path) -> dict[str, dict[str, Any]]:
-    """Prepare and fit; see :func:`irkit.train.fit.fit`."""
-    how = fitting(workspace, output)
+def found_models(recipe: Recipe, workspace: Workspace) -> None:
+    """Look for the models of all variants, before examples are made for them. Downloads none.
+
+    Raises:
+        ModelError: when there is no such model.
+    """
+    kind = kind_of(recipe.kind)
+    named = [kind.named(recipe.variant(name).options) for name in recipe.variants or [None]]
+    for name in dict.fromkeys(name for each in named for name in each.values()):
+        identify(name, workspace.root)
+
+
+def run(recipe: Recipe, workspace: Workspace, how: Fitting) -> dict[str, dict[str, Any]]:
+    """Prepare and fit, as :func:`fitting` says; see :func:`irkit.train.fit.fit`."""
+    found_models(recipe, workspace)
     with alone(how):
         examples = examples_for(recipe, workspace, how)
         return fit_here(recipe, examples, replace(how, stored=stored(recipe, examples, workspace)))

@@ -98,6 +98,11 @@ class BlockRank(BlockRankOptions, Reranker):
         decided = self.decided(context.workspace)
         if decided.own:
             context.notes["trained"] = ", ".join(f"{name} {value}" for name, value in decided.own.items())
+        if decided.against:
+            trained = ", ".join(f"{name} {value}" for name, value in decided.against.items())
+            context.notes["not_as_trained"] = f"trained with {trained}"
+            told = f"{self.model} was trained with {trained}: leave {' and '.join(decided.against)} out to have it so"
+            context.warn(told)
         model = self.load_model(context)
         heads = self._read_heads(model, context, decided.layer)
         frame, window = Frame.of(model), sliding_window(model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Self
 
@@ -32,6 +32,7 @@ class Decided:
         layout, layer, words, block_tokens, query_position: as the options. Layer and position are None where the shape of the
             model decides; words None for all.
         own: those of them that the model decided.
+        against: layout and layer as the model was trained, where the experiment has others.
     """
 
     layout: Layout = "released"
@@ -40,6 +41,7 @@ class Decided:
     block_tokens: int = 512
     query_position: int | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
+    against: Mapping[str, Any] = field(default_factory=dict)
 
 
 class BlockRankOptions(LanguageModelOptions, Stage):
@@ -123,7 +125,10 @@ class BlockRankOptions(LanguageModelOptions, Stage):
             ConfigError: when documents are to be kept in a layout in which they see the query.
         """
         said = own_options(self.model, workspace, ask=True) or {}
-        return self._checked(self._filled(self._own(said)))
+        decided = self._checked(self._filled(self._own(said)))
+        given = {"layout": self.layout, "layer": self.layer}
+        firm = [name for name, value in given.items() if value is not None and said.get(name) is not None]
+        return replace(decided, against={name: said[name] for name in firm if said[name] != given[name]})
 
     def _own(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that are left open, and that the model says something of."""

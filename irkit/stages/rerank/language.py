@@ -122,7 +122,9 @@ class ModelOptions(BaseModel):
 
         use_threads(context.runtime.threads)
         model = resolve(self.model, context.workspace)
-        context.notes.update(model.notes(self.learned_as))
+        context.notes.update(said := model.notes(self.learned_as))
+        if "trained_for" in said:
+            context.warn(f"{self.model} was trained for {said['trained_for']}")
         return CausalLM(
             model,
             dtype=self.dtype,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.stages.rerank.blockrank import BlockRank
-from irkit.stages.rerank.blockrank_prompt import FAR, Frame, Ints, Question, sliding_window
+from irkit.stages.rerank.blockrank_prompt import FAR, Frame, Question, sliding_window
 from irkit.train.blockrank.lists import Batch, Blocks, ListTokens
 from irkit.train.examples import Examples
 from irkit.train.loop import batch_of, total_steps
@@ -37,16 +37,18 @@ class Drawn:
     """A list before it is read.
 
     Attributes:
-        documents: their numbers, the relevant ones first.
-        relevant: how many those are.
+        documents: their numbers, in the order of the list.
+        relevant: ``bool[n]``.
         teacher: ``float64[n]``, a teacher's scores, nan where there is none.
+        ids: under which they are shown.
         query_case: in which the query is read.
         lower: whether documents are read in lower case.
     """
 
     documents: list[int]
-    relevant: int
+    relevant: NDArray[np.bool_]
     teacher: NDArray[np.float64]
+    ids: list[int]
     query_case: Case = "as it is"
     lower: bool = False
 
@@ -82,10 +84,7 @@ class ListMaker:
             model,
             passage,
             [i * count // _SAMPLE for i in range(_SAMPLE)] if count else [],
-            fixed=self._free,
         )
-        # numbers would tell what is relevant: it was numbered before its negatives, and what only one query asks for last of all
-        self._ids = np.random.Generator(np.random.PCG64([recipe.seed, 3])).permutation(count)
         self._questions: dict[tuple[int, Case], Question] = {}
         self._ahead = ThreadPoolExecutor(1, "irkit-lists")
         self._next: tuple[int, Future[list[Batch]]] | None = None
@@ -107,15 +106,10 @@ class ListMaker:
         return found
 
     def held(self, rows: Sequence[int], size: int) -> Iterator[tuple[list[ListTokens], Batch]]:
-        """Yield the lists of held-out queries, some at a time: relevant documents, and the negatives that were ranked best."""
+        """Yield the lists of held-out queries, some at a time: what :meth:`best` gives."""
 
         def make(some: Sequence[int]) -> list[tuple[list[ListTokens], Batch]]:
-            drawn, orders = [], []
-            for row in some:
-                draws = np.random.Generator(np.random.PCG64([self._recipe.seed, 2, row]))
-                drawn.append(self._held(row))
-                orders.append(draws.permutation(len(drawn[-1].documents)))
-            lists = self._lists(some, drawn, orders)
+            lists = self._lists(some, [self._held(row) for row in some])
             return [(part, self._batch(part)) for part in self._parted(lists)]
 
         some = [rows[start : start + size] for start in range(0, len(rows), size)]
@@ -130,11 +124,8 @@ class ListMaker:
 
     def _passes(self, rows: Sequence[int], step: int) -> list[Batch]:
         draws = np.random.Generator(np.random.PCG64([self._recipe.seed, 1, step]))
-        drawn, orders = [], []
-        for row in rows:
-            drawn.append(self._with_case(self._drawn(row, draws), draws))
-            orders.append(draws.permutation(len(drawn[-1].documents)))
-        return [self._batch(part) for part in self._parted(self._lists(rows, drawn, orders))]
+        drawn = [self._with_case(self._drawn(row, draws), draws) for row in rows]
+        return [self._batch(part) for part in self._parted(self._lists(rows, drawn))]
 
     def _batch(self, lists: Sequence[ListTokens]) -> Batch:
         batch = Batch.of(lists)
@@ -158,9 +149,9 @@ class ListMaker:
         found = [*(query.positives[i] for i in good), *(query.negatives[i] for i in bad)]
         teacher = [] if query.scores is None else [query.scores[i] for i in (*good, *(bad + count))]
         # others like the relevant one: the only document with a title, or without one, would give itself away
-        parts = self._examples.parts
+        forms = self._examples.forms
         alike, known = (
-            np.flatnonzero(parts == parts[query.positives[0]]),
+            np.flatnonzero(forms == forms[query.positives[0]]),
             {*self._examples.relevant[row], *found},
         )
         left = len(np.setdiff1d(alike, list(known))) if len(found) < size else 0
@@ -170,7 +161,7 @@ class ListMaker:
                 known.add(other)
                 found.append(other)
                 left -= 1
-        return _with_teacher(found, len(good), teacher)
+        return self._shuffled(found, np.arange(len(found)) < len(good), teacher, draws)
 
     def _with_case(self, drawn: Drawn, draws: np.random.Generator) -> Drawn:
         share = self._options.change_case
@@ -180,32 +171,63 @@ class ListMaker:
         case: Case = "as it is" if query >= share else "upper" if upper < 0.5 else "lower"
         return replace(drawn, query_case=case, lower=bool(documents < share))
 
-    def _held(self, row: int) -> Drawn:
-        query, size = self._examples.queries[row], self._recipe.training.group
-        good = list(query.positives[: max(1, size // 2)])
-        return _with_teacher(good + list(query.negatives[: size - len(good)]), len(good), [])
+    def best(self, row: int) -> tuple[list[int], NDArray[np.bool_]]:
+        """Return the documents of a query that were ranked best by what mined them, at most ``group``, and which are relevant.
 
-    def _lists(self, rows: Sequence[int], drawn: Sequence[Drawn], orders: Sequence[Ints]) -> list[ListTokens]:
-        """Tokenise what has not been, and put lists together, each in its order."""
+        Where none is, the last one makes room for one that is; and for a negative where all are.
+        """
+        query, size = self._examples.queries[row], self._recipe.training.group
+        count = len(query.positives)
+        order = list(range(count, count + len(query.negatives)))
+        for place, before in enumerate(query.ahead):
+            order.insert(before + place, place)
+        order = order[:size]
+        if all(place >= count for place in order):
+            order = [*order[: size - 1], 0]
+        elif query.negatives and all(place < count for place in order):
+            order[-1] = count
+        documents = (*query.positives, *query.negatives)
+        return [documents[place] for place in order], np.array(order) < count
+
+    def _held(self, row: int) -> Drawn:
+        draws = np.random.Generator(np.random.PCG64([self._recipe.seed, 2, row]))
+        return self._shuffled(*self.best(row), [], draws)
+
+    def _shuffled(
+        self,
+        documents: list[int],
+        relevant: NDArray[np.bool_],
+        scores: list[float],
+        draws: np.random.Generator,
+    ) -> Drawn:
+        order = draws.permutation(len(documents))
+        teacher = np.full(len(documents), np.nan)
+        teacher[: len(scores)] = scores
+        shown = [documents[i] for i in order]
+        return Drawn(shown, relevant[order], teacher[order], self._ids(shown, draws))
+
+    def _ids(self, documents: Sequence[int], draws: np.random.Generator) -> list[int]:
+        """Return the IDs of a list's documents: drawn for every list where the layout is query-free. If a document kept its own, it
+        could be remembered as that of a relevant one.
+        """
+        if not self._free:
+            return list(range(len(documents)))
+        found: list[int] = draws.choice(len(self._examples.documents), len(documents), replace=False).tolist()
+        return found
+
+    def _lists(self, rows: Sequence[int], drawn: Sequence[Drawn]) -> list[ListTokens]:
+        """Tokenise what has not been, and put lists together."""
         count = len(self._examples.documents)
-        shifts = [count * each.lower for each in drawn]
-        numbers = [
-            [each.documents[i] + shift for i in order]
-            for each, order, shift in zip(drawn, orders, shifts, strict=True)
-        ]
-        labels = [
-            [int(self._ids[i % count]) for i in own] if self._free else list(range(len(own)))
-            for own in numbers
-        ]
-        self._blocks.read([n for own in numbers for n in own], [n for own in labels for n in own])
+        numbers = [[number + count * each.lower for number in each.documents] for each in drawn]
+        self._blocks.read([n for own in numbers for n in own], [n for each in drawn for n in each.ids])
         return [
             ListTokens(
                 (question := self._question(row, each.query_case)),
-                self._blocks.of(own, label, question),
-                order < each.relevant,
-                each.teacher[order],
+                self._blocks.of(own, each.ids, question),
+                each.relevant,
+                each.teacher,
             )
-            for row, own, label, each, order in zip(rows, numbers, labels, drawn, orders, strict=True)
+            for row, own, each in zip(rows, numbers, drawn, strict=True)
         ]
 
     def _question(self, row: int, case: Case) -> Question:
@@ -221,9 +243,3 @@ class ListMaker:
                 limit=self._options.block_tokens,
             )
         return self._questions[row, case]
-
-
-def _with_teacher(documents: list[int], relevant: int, scores: list[float]) -> Drawn:
-    teacher = np.full(len(documents), np.nan)
-    teacher[: len(scores)] = scores
-    return Drawn(documents, relevant, teacher)

@@ -7,10 +7,13 @@ few relevant documents, mined negatives, and others where those are too few, in 
 
 from __future__ import annotations
 
-from typing import Literal, cast
+from pathlib import Path
+from typing import ClassVar, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
 
+from irkit.models.resolve import read_config
+from irkit.pipeline.graph import Problems
 from irkit.train.distil import Distil
 from irkit.train.examples import Examples
 from irkit.train.kinds import Kind, find_model
@@ -55,13 +58,26 @@ class BlockRankKind(Kind):
     """Attention rerankers."""
 
     Options = BlockRankTraining
+    training: ClassVar = {"epochs": 3, "batch": 32, "group": 20, "temperature": 0.05}
+    least = 2
+
+    @classmethod
+    def check(cls, recipe: Recipe, base: Path | None) -> Problems:
+        """Find a layer, too, that the model has not."""
+        found, options = super().check(recipe, base), cast(BlockRankTraining, recipe.options)
+        if base and options.layer is not None and not found:
+            count = read_config(options.model, base).get("num_hidden_layers")
+            if isinstance(count, int) and options.layer >= count:
+                message = f"the model has no layer {options.layer}: it has {count}, counted from 0"
+                found.append((("options", "layer"), message, "take a smaller one, or leave it out"))
+        return found
 
     @classmethod
     def open(cls, recipe: Recipe, examples: Examples, place: Surroundings) -> Learner:
         """Load the language model.
 
         Raises:
-            ConfigError: for lists of one document, for a layer that the model has not, and for a teacher's loss without a teacher.
+            ConfigError: for a layer that the model has not, and for examples without a teacher's scores to learn from.
             ModelError: when the model cannot be loaded, or its attention cannot be learned.
         """
         from irkit.train.blockrank.learner import BlockRankLearner

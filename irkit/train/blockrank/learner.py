@@ -14,7 +14,7 @@ from irkit.models.trained import describe
 from irkit.train.blockrank.loss import list_loss
 from irkit.train.examples import Examples
 from irkit.train.kinds import find_base, find_model
-from irkit.train.learner import Learner, Surroundings, ndcg
+from irkit.train.learner import Learner, Surroundings, expected_ndcg, ndcg
 from irkit.train.recipe import Recipe, Training
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class BlockRankLearner(Learner):
 
         Raises:
             ModelError: when it cannot be loaded, or its attention cannot be learned.
-            ConfigError: for a list of one document, and a teacher's loss without a teacher.
+            ConfigError: for a list of one document, where no held-out query has a negative, and for a teacher's loss without a
+                teacher.
         """
         self.recipe, self.examples, self.place = recipe, examples, place
         self.options = options = cast("BlockRankTraining", recipe.options)
@@ -66,9 +67,9 @@ class BlockRankLearner(Learner):
         self._maker = ListMaker(recipe, examples, self.model, pin=place.device.startswith("cuda"))
 
     def _check(self) -> None:
-        if self.recipe.training.group < 2:
-            hint = "training: {group: 20}, and negatives: {pipeline: [bm25: {k: 50}]}"
-            raise ConfigError.of("a list of one document teaches nothing", where="training.group", hint=hint)
+        if not self._validated:
+            hint = "negatives: {depth: 100}, or validation: {share: ...} larger"
+            raise ConfigError.of("no held-out query has a negative", where="negatives", hint=hint)
         if self.options.distil is not None:
             self.options.distil.check(self.examples)
 
@@ -122,14 +123,24 @@ class BlockRankLearner(Learner):
 
     @property
     def against(self) -> str:
-        """Their own lists: relevant documents, and the negatives that were ranked best."""
-        return f"their own lists of up to {self.recipe.training.group} documents"
+        """Their own lists: the documents that were ranked best by what mined them."""
+        return f"the documents that were mined for each, its best {self.recipe.training.group}"
+
+    @property
+    def _validated(self) -> list[int]:
+        """The held-out queries with a negative; lists of others would score 1 whatever the model."""
+        return [row for row in self.examples.held.tolist() if self.examples.queries[row].negatives]
+
+    def _by_task(self, values: Sequence[float]) -> dict[str, float]:
+        found = np.full(len(self.examples.held), np.nan)
+        found[np.isin(self.examples.held, self._validated)] = values
+        return self.examples.by_task(found)
 
     def validate(self) -> dict[str, float]:
         """Return the mean nDCG@10 within the lists of the held-out queries, by task."""
         import torch
 
-        rows = self.examples.held.tolist()
+        rows = self._validated
         values: list[float] = []
         with torch.no_grad():
             for lists, batch in self._maker.held(rows, self.recipe.training.batch):
@@ -138,7 +149,12 @@ class BlockRankLearner(Learner):
                     size, relevant = len(each.relevant), frozenset(np.flatnonzero(each.relevant).tolist())
                     values += ndcg(own[None, :size], [relevant], range(size)).tolist()
                 self.looked(len(lists))
-        return self.examples.by_task(values)
+        return self._by_task(values)
+
+    def chance(self) -> dict[str, float]:
+        """Return the mean nDCG@10 of the same lists in random order."""
+        marked = [self._maker.best(row)[1] for row in self._validated]
+        return self._by_task([expected_ndcg(len(each), int(each.sum())) for each in marked])
 
     def groups(self, training: Training) -> list[dict[str, Any]]:
         """Return matrices with weight decay, and the rest without."""

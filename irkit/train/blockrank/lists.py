@@ -30,23 +30,19 @@ _IDS = (3, 127)
 class Blocks:
     """The blocks of documents, by their number and their ID."""
 
-    def __init__(
-        self, model: CausalLM, texts: Callable[[int], str], sample: Sequence[int], fixed: bool
-    ) -> None:
+    def __init__(self, model: CausalLM, texts: Callable[[int], str], sample: Sequence[int]) -> None:
         """Tokenise nothing yet.
 
         Args:
             model: whose tokeniser.
             texts: what is read of a document.
             sample: some documents, on which it is tried whether blocks can be put together.
-            fixed: whether a document always has the same ID; its block is then kept whole.
         """
         self._model, self._texts, self._sample = model, texts, sample
-        self._joins: bool | None = False if fixed else None
+        self._joins: bool | None = None
         self._around: dict[int, tuple[Ints, Ints]] = {}
         self._inside: dict[int, NDArray[np.int32] | None] = {}
-        self._whole: dict[tuple[int, int], NDArray[np.int32]] = {}
-        self._cut: dict[tuple[int, int, int], Ints] = {}
+        self._whole: dict[tuple[int, int], Ints] = {}
 
     def of(self, numbers: Sequence[int], labels: Sequence[int], question: Question) -> list[Ints]:
         """Return the blocks of documents that were read, each cut to the question's limit: those of
@@ -58,29 +54,24 @@ class Blocks:
         return [self._block(number, label, question) for number, label in zip(numbers, labels, strict=True)]
 
     def read(self, numbers: Sequence[int], labels: Sequence[int]) -> None:
-        """Tokenise, of some documents and their IDs, what has not been; in one call of the tokeniser."""
+        """Tokenise, of some documents and their IDs, what has not been; blocks that cannot be put together, for this time."""
         if self._joins is None:
             self._joins = self._can_join()
         pairs = dict.fromkeys(zip(numbers, labels, strict=True))
         if self._joins:
-            for label in dict.fromkeys(labels):
-                if label not in self._around:
-                    self._around[label] = self._parts(label)
+            self._learn(labels)
             missing = {number: label for number, label in pairs if number not in self._inside}
             for (number, label), block in zip(missing.items(), self._encode(missing.items()), strict=True):
                 self._inside[number] = self._content(label, block)
             pairs = {(number, label): None for number, label in pairs if self._inside[number] is None}
-        rest = [pair for pair in pairs if pair not in self._whole]
-        self._whole |= {
-            pair: block.astype(np.int32) for pair, block in zip(rest, self._encode(rest), strict=True)
-        }
+        self._whole = dict(zip(pairs, self._encode(pairs), strict=True))
 
     def _block(self, number: int, label: int, question: Question) -> Ints:
         inside = self._inside.get(number)
         if inside is None:
             whole = self._whole[number, label]
             if len(whole) <= question.limit:
-                return whole.astype(np.int64)
+                return whole
             return self._shortened(number, label, question)
         before, behind = self._around[label]
         left = question.limit - len(before) - len(behind)
@@ -91,19 +82,19 @@ class Blocks:
         return np.concatenate([before, inside[: max(left, 0)], behind])
 
     def _shortened(self, number: int, label: int, question: Question) -> Ints:
-        key = (number, label, question.limit)
-        if key not in self._cut:
-            self._cut[key] = encode_documents(self._model, [label], [self._texts(number)], question)[0][0]
-        return self._cut[key]
+        return encode_documents(self._model, [label], [self._texts(number)], question)[0][0]
 
     def _encode(self, pairs: Iterable[tuple[int, int]]) -> list[Ints]:
         return self._model.encode([document(label, self._texts(number)) for number, label in pairs])
 
-    def _parts(self, label: int) -> tuple[Ints, Ints]:
-        """Return what stands before and behind every content."""
-        blocks = [each.tolist() for each in self._model.encode([document(label, probe) for probe in _PROBES])]
-        before, behind = _common(blocks), _common([each[::-1] for each in blocks])[::-1]
-        return np.array(before, np.int64), np.array(behind, np.int64)
+    def _learn(self, labels: Iterable[int]) -> None:
+        """Work out what stands before and behind every content, of the IDs that are new."""
+        new = [label for label in dict.fromkeys(labels) if label not in self._around]
+        encoded = self._model.encode([document(label, probe) for label in new for probe in _PROBES])
+        for place, label in enumerate(new):
+            blocks = [each.tolist() for each in encoded[place * len(_PROBES) :][: len(_PROBES)]]
+            before, behind = _common(blocks), _common([each[::-1] for each in blocks])[::-1]
+            self._around[label] = np.array(before, np.int64), np.array(behind, np.int64)
 
     def _content(self, label: int, block: Ints) -> NDArray[np.int32] | None:
         """Return a block's tokens between these; None for one that has other tokens around its content."""
@@ -122,8 +113,8 @@ class Blocks:
         on both sides of the content a word begins. The sample is for those that do not.
         """
         found = []
+        self._learn(_IDS)
         for label in _IDS:
-            self._around[label] = self._parts(label)
             blocks = self._encode([(number, label) for number in self._sample])
             found.append([self._content(label, block) for block in blocks])
         return all(

@@ -68,7 +68,9 @@ class MultiVectorOptions(BiEncoderOptions):
     block_tokens: PositiveInt = 1 << 16
     """Document tokens that are looked at together where held-out queries are ranked; changes no result but in the last bits."""
     pool: PositiveInt | None = None
-    """The most documents that held-out queries are ranked against; those of the examples unless given."""
+    """The most documents that held-out queries are ranked against; those of the examples unless given. The queries' own, relevant
+    ones and mined negatives, are never left out: there may be more of them than this.
+    """
 
     @model_validator(mode="after")
     def _options_are_of_use(self) -> Self:

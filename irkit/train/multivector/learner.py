@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.rankings import offsets_of
+from irkit.models.ragged import Ragged
 from irkit.models.resolve import ResolvedModel
 from irkit.models.trained import HEAD, describe
 from irkit.train.candidates import Candidates
 from irkit.train.examples import Example, Examples
-from irkit.train.learner import Learner, Surroundings, ndcg
+from irkit.train.learner import HeldOut, Learner, Surroundings
 from irkit.train.multivector.late_interaction import Texts, max_sim, mean_of_best, xtr
 from irkit.train.recipe import Recipe, Training
 
@@ -40,9 +42,9 @@ class TokenLearner(Learner):
         self.recipe, self.examples, self.place = recipe, examples, place
         self.encoder, self.model = encoder, model
         self.options = cast("MultiVectorOptions", recipe.options)
-        self._relevant = examples.relevant
         self._teacher = [_teacher(query) for query in examples.queries] if self.options.distil else []
         self.pool = _pool(examples, self.options.pool)
+        self._held = HeldOut(examples, self.pool)
         self.prepare()
         self.head = torch.nn.Parameter(self.first().to(place.device))
 
@@ -69,7 +71,8 @@ class TokenLearner(Learner):
         """Return the objective over the batch, with the divergence from a teacher's scores where that is asked for.
 
         The candidates of a query are the documents of all queries of its batch, each once. A candidate that is relevant to the
-        query and not its target is left out of the softmax; its tokens can be retrieved all the same, as they would in a search.
+        query and not its target, or is read in another form, is left out of the softmax; its tokens can be retrieved all the same,
+        as they would in a search.
         """
         drawn = Candidates.draw(self.recipe, self.examples, rows, step)
         matrices, penalty = self.judged(rows, drawn.documents)
@@ -78,12 +81,16 @@ class TokenLearner(Learner):
         )
         if self.options.distil is None:
             return loss
-        return loss + self._distilled(self.options.distil, matrices[0], rows, drawn)
+        return loss + sum(self._distilled(self.options.distil, each, rows, drawn) for each in matrices)
 
     def _distilled(
         self, distil: Distil, scores: torch.Tensor, rows: Sequence[int], drawn: Candidates
     ) -> torch.Tensor:
-        """Return the mean of the queries' weighted divergences from the teacher, each over the query's own documents."""
+        """Return the mean of the queries' weighted divergences from the teacher, each over the query's own documents.
+
+        Those with a score of 0, of which ``xtr`` retrieved no token, are in neither softmax: they get no gradient, and would draw
+        all others down to them.
+        """
         import torch
 
         place = np.zeros((len(rows), max(map(len, drawn.own))), np.int64)
@@ -92,7 +99,7 @@ class TokenLearner(Learner):
             place[i, : len(own)] = own
             said[i, : len(own)] = [self._teacher[row].get(drawn.documents[n], np.nan) for n in own]
         mine = scores.gather(1, torch.from_numpy(place).to(scores.device))
-        teacher = torch.from_numpy(said).to(scores.device)
+        teacher = torch.from_numpy(said).to(scores.device).masked_fill(mine.detach() == 0, torch.nan)
         return distil.loss(mine, teacher, self.recipe.training.temperature).mean()
 
     def judged(
@@ -124,7 +131,7 @@ class TokenLearner(Learner):
         return f"{len(self.pool)} documents of all sources"
 
     def validate(self) -> dict[str, float]:
-        """Return the mean nDCG@10 of the held-out queries, ranked against the pool as a search would."""
+        """Return the mean nDCG@10 of the held-out queries by task, ranked against the pool by exact MaxSim."""
         import torch
 
         rows = self.examples.held.tolist()
@@ -134,7 +141,7 @@ class TokenLearner(Learner):
             for places in self._blocks():
                 found = self.encoded(self.pool[places].tolist(), "document")
                 scores[:, places] = self.ranked(asked, found).cpu().numpy()
-        return self.examples.by_task(ndcg(scores, [self._relevant[row] for row in rows], self.pool.tolist()))
+        return self._held.ndcg(scores)
 
     def _blocks(self) -> Iterator[NDArray[np.int64]]:
         """Yield places in the pool, shortest documents first, of so many tokens at a time that memory is bounded."""
@@ -191,8 +198,8 @@ class TokenLearner(Learner):
         return f"- {stage}: {{model: {name}}}"
 
     def facts(self) -> dict[str, Any]:
-        """Return the number of trained weights, and of the documents that held-out queries are ranked against, and how far the head
-        lies from orthonormal rows, where it starts.
+        """Return the number of trained weights, and of the documents that held-out queries are ranked against, how far the head
+        lies from orthonormal rows, where it starts, and what :meth:`token_retrieval` says of single token vectors.
         """
         import torch
 
@@ -204,7 +211,30 @@ class TokenLearner(Learner):
             "parameters": trained,
             "pool": len(self.pool),
             "singular_values": {"greatest": float(values.max()), "least": float(values.min())},
+            **({"token_retrieval": self.token_retrieval()} if self.options.reduce is None else {}),
         }
+
+    def token_retrieval(self) -> dict[str, Any]:
+        """Return, by task, the mean share of a held-out query's relevant documents of which a token is among the pool's ``k_prime``
+        best for one of its own tokens. Looks go by MaxSim; this is the recall that XTR (arXiv 2304.01982) trains for.
+        """
+        import torch
+
+        from irkit.stages.multivector.token_search import default_k_prime
+        from irkit.stages.multivector.tokens import Tokens
+        from irkit.train.multivector.retrieval import token_recall
+
+        blocks = list(self._blocks())
+        with torch.inference_mode():
+            asked = _ragged(self.tokens(self.examples.held.tolist(), "query"))
+            parts = [_ragged(self.tokens(self.pool[places].tolist(), "document")) for places in blocks]
+        vectors = np.concatenate([part.vectors.astype(np.float16) for part in parts])
+        lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+        tokens, order = Tokens.of(offsets_of(lengths), vectors), self.pool[np.concatenate(blocks)]
+        relevant = [np.flatnonzero(np.isin(order, list(each))) for each in self._held.relevant]
+        k_prime = min(default_k_prime(len(vectors)), len(vectors))
+        shares = token_recall(asked, tokens, relevant, k_prime, self.place.device)
+        return {"k_prime": k_prime, "tokens": len(vectors), "recall": self.examples.by_task(shares)}
 
 
 def principal(moment: NDArray[np.float64], dim: int) -> torch.Tensor:
@@ -217,17 +247,22 @@ def principal(moment: NDArray[np.float64], dim: int) -> torch.Tensor:
 
 
 def _pool(examples: Examples, most: int | None) -> NDArray[np.int64]:
-    """Return the documents to rank held-out queries against: the examples' pool, or of a larger one all that are relevant to a
-    held-out query, and others, evenly spread, up to that number.
+    """Return the documents to rank held-out queries against: the examples' pool, or of a larger one the relevant documents and
+    mined negatives of all held-out queries, however many these are, and others, evenly spread, up to that number.
     """
     pool = examples.pool
     if most is None or len(pool) <= most:
         return pool
-    wanted = {doc for i in examples.held for doc in examples.queries[i].positives}
+    held = [examples.queries[row] for row in examples.held]
+    wanted = {doc for query in held for doc in (*query.positives, *query.also, *query.negatives)}
     others = [doc for doc in pool.tolist() if doc not in wanted]
     room = min(max(0, most - len(wanted)), len(others))
     spread = [others[i * len(others) // room] for i in range(room)]
     return np.array(sorted(wanted.union(spread)), np.int64)
+
+
+def _ragged(texts: Texts) -> Ragged:
+    return Ragged(offsets_of(texts.lengths.cpu().numpy()), texts.vectors.float().cpu().numpy())
 
 
 def _teacher(query: Example) -> dict[int, float]:

@@ -4,8 +4,7 @@ The transformer is frozen, or gets LoRA along with the heads. Of a frozen one ar
 word's pieces, and the bi-encoder's sentence vectors: the compressors are linear, so they may as well come after the mean.
 
 The authors train with Margin-MSE against a teacher. Here the fused score and the sentence vectors alone each get the softmax
-cross-entropy of the other objectives, and the fused one the divergence from a teacher where there is one; the gates get the
-authors' L1.
+cross-entropy of the other objectives, and the divergence from a teacher where there is one; the gates get the authors' L1.
 """
 
 from __future__ import annotations

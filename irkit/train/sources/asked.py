@@ -21,15 +21,12 @@ from irkit.train.sources.written import written_queries
 
 
 class Asked(NamedTuple):
-    """A query: codes of its relevant documents, what it is held out by, its row in the collection or -1, and, where it asks for a
-    part of a document, that part.
-    """
+    """A query: codes of its relevant documents, what it is held out by, and its row in the collection or -1."""
 
     text: str
     relevant: tuple[int, ...]
     unit: str
     row: int = -1
-    answer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -108,9 +105,7 @@ def _made(
     if source.task in PARTS:
         title = source.task == "title"
         parts = title_parts(docs, codes, skipped) if title else cloze_parts(docs, codes, skipped, seed)
-        asked = [
-            Asked(q.query, (q.doc,), _unit(space, q.doc), -1, q.answer) for q in islice(parts, source.queries)
-        ]
+        asked = [Asked(q.query, (q.doc,), _unit(space, q.doc)) for q in islice(parts, source.queries)]
         return AskedOf(asked, {"skipped": dict(skipped)})
     written = written_queries(workspace.context(collection), source, seed, codes, skipped)
     asked = [Asked(text, (code,), _unit(space, code)) for code, text in written.queries]

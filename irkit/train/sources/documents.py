@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from functools import cache
 
 from irkit.data.collection import Collection
-from irkit.data.tasks_views import body_of, long_enough, plain
+from irkit.data.tasks_views import body_of, cut, long_enough, plain
+from irkit.train.sources.options import DataSource
 
-NOWHERE = (-1, -1)
-"""The place of a text that is no whole document."""
+BODY, REST = (-1, -1), (-2, -1)
+"""The places of texts that are no whole documents: a body without its title, and one without a sentence, too."""
 
 
 class Documents:
@@ -18,7 +19,7 @@ class Documents:
     Attributes:
         titles: of each; "" for those that are read without.
         bodies: of each.
-        places: the number of the source and the code of each, :data:`NOWHERE` for a part of a document.
+        places: the number of the source and the code of each; :data:`BODY` or :data:`REST` for a part of a document.
         groups: of each a number that a document and its parts share.
     """
 
@@ -45,7 +46,8 @@ class Documents:
         key = plain(text)
         if key in self._numbers:
             return self._numbers[key]
-        return self._add(key, "", text, NOWHERE, (collection.docs_fingerprint, code))
+        place = BODY if text == body_of(collection.docs, code) else REST
+        return self._add(key, "", text, place, (collection.docs_fingerprint, code))
 
     def texts(self) -> list[str]:
         """Return the texts as retrievers read them: "title body"."""
@@ -63,18 +65,38 @@ class Documents:
         return self._numbers[key]
 
 
-def whole_digests(collection: Collection) -> Callable[[int], bytes | None]:
-    """Return what gives a document's digest, that of its copies too."""
-    return cache(lambda code: plain(collection.docs.text(code)))
+Reading = Callable[[int], str | None]
+"""Given a code, the text that a source reads of the document; None where that is too short."""
 
 
-def body_digests(collection: Collection) -> Callable[[int], bytes | None]:
-    """Return what gives the digest of a document without its title; None for a body too short to be read as a document."""
+def whole_of(collection: Collection) -> Reading:
+    """Return what reads whole documents."""
+    return collection.docs.text
+
+
+def part_of(collection: Collection, source: DataSource, seed: int) -> Reading:
+    """Return what reads documents without their titles; for inverse-cloze without a sentence each, those that a query is compared
+    with as the one that it asks for, which would be the shorter one otherwise, and the only one with a gap.
+    """
+
+    def body(code: int) -> str | None:
+        found = body_of(collection.docs, code)
+        return found if long_enough(found) else None
+
+    def rest(code: int) -> str | None:
+        found = cut(body_of(collection.docs, code), seed)
+        return found[1] if found else None
+
+    return rest if source.task == "inverse-cloze" else body
+
+
+def digests(read: Reading) -> Callable[[int], bytes | None]:
+    """Return what gives a document's digest as it is read, that of its copies too; None where it is too short."""
 
     @cache
     def digest(code: int) -> bytes | None:
-        body = body_of(collection.docs, code)
-        return plain(body) if long_enough(body) else None
+        text = read(code)
+        return None if text is None else plain(text)
 
     return digest
 

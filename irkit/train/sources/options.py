@@ -53,7 +53,7 @@ class DataSource(BaseModel):
     keep_rank: PositiveInt = 10
     """Of generated: a query stays when the negatives' pipeline finds its document among so many."""
 
-    @field_validator("writer", mode="before")
+    @field_validator("writer", mode="before", json_schema_input_type=str | WriterOptions | None)
     @classmethod
     def _named(cls, value: Any) -> Any:
         return {"model": value} if isinstance(value, str) and "://" not in value else value
@@ -103,3 +103,6 @@ class Negatives(BaseModel):
     """How many of its best hits are passed over: many of them are relevant and not judged."""
     keep: PositiveInt = 16
     """How many of a query are kept, best first; which of them a step uses is drawn."""
+    positives: Literal["all", "found"] = "all"
+    """Which relevant documents are learned from: ``found`` are those that the pipeline finds within ``depth``; a query for which it
+    finds none is left out. Where the others are many, lists teach that what is relevant is unlike the query."""

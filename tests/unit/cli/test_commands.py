@@ -320,3 +320,27 @@ def test_version(irkit: Irkit) -> None:
     from irkit import __version__
 
     assert irkit("--version").out == f"irkit {__version__}\n"
+
+
+RECIPE = "name: mine\nkind: adapter\ndata: [beir/scifact/train]\nlicence: free\n"
+
+
+def test_a_recipe_is_no_experiment_and_the_other_way_round(
+    irkit: Callable[..., Any], experiment: Path
+) -> None:
+    Path("recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    for command in ("run", "plan", "search"):
+        ended = irkit(command, "recipe.yaml")
+        assert ended.code == 2 and ended.err.count("error:") == 1, command
+        assert "a recipe of training, and no experiment" in ended.err
+        assert "irkit train recipe.yaml" in ended.err
+    ended = irkit("train", experiment)
+    assert ended.code == 2 and ended.err.count("error:") == 1
+    assert "an experiment, and no recipe" in ended.err and f"irkit run {experiment}" in ended.err
+
+
+def test_the_schema_of_recipes(irkit: Callable[..., Any]) -> None:
+    properties = json.loads(irkit("schema", "--recipe").out)["properties"]
+    assert {"data", "negatives", "validation", "training"} <= properties.keys()
+    assert "every" in properties["validation"]["properties"]
+    assert "pipelines" in json.loads(irkit("schema").out)["properties"]

@@ -105,6 +105,63 @@ def test_a_folder_that_is_refused_leaves_nothing_behind(irkit: Irkit, recipe: Pa
     assert sorted(path.name for path in Path("models").iterdir()) == ["full", "mine"]
 
 
+def test_a_model_that_is_not_there_is_told_before_anything_is_mined(irkit: Irkit, recipe: Path) -> None:
+    for name, said in (
+        ("mini-lm", "--set options.model=mini-lm: there is no model"),
+        ("./none", "no such folder"),
+    ):
+        for command in ("validate", "train"):
+            ended = irkit(command, recipe, "--set", f"options.model={name}")
+            assert ended.code == 2 and said in ended.err, ended.err
+    ended = irkit("train", recipe, "--set", "options.model=models/none")  # by its form it may be on the hub
+    assert ended.code == 2 and "models/none" in ended.err, ended.err
+    assert not Path("models").exists()
+
+
+def test_variants_are_chosen_and_told_where_they_are(irkit: Irkit, recipe: Path) -> None:
+    recipe.write_text(recipe.read_text() + "variants: {a: {}, b: {seed: 1}, c: {seed: 2}}\n")
+    words = ("train", recipe, "--device", "cpu", "--threads", 1)
+    ended = irkit(*words, "--only", "c, a")
+    assert ended.code == 0, ended.err
+    assert [line.partition(";")[0] for line in ended.out.splitlines() if "written" in line] == [
+        "written to models/mine/a",
+        "written to models/mine/c",
+    ]
+    assert sorted(path.name for path in Path("models").rglob("*") if path.is_dir()) == ["a", "c", "mine"]
+    ended = irkit(*words, "--only", "d")
+    assert ended.code == 2 and "there is no variant 'd'" in ended.err
+
+
+def test_untrained_weights_are_not_offered(
+    irkit: Irkit, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from irkit.train.adapter import AdapterLearner
+
+    monkeypatch.setattr(AdapterLearner, "validate", lambda learner: {"a task": 0.5})
+    ended = irkit("train", recipe, "--device", "cpu", "--threads", 1)
+    assert ended.code == 0, ended.err
+    assert "written to models/mine; no step helped: these are the untrained weights" in ended.out
+    assert "README.md" not in ended.out
+    said = json.loads(Path("models/mine/report.json").read_text())
+    assert said["outcome"] == "no step helped: these are the untrained weights"
+
+
+@pytest.mark.parametrize("looked", [False, True])
+def test_an_interruption_says_what_is_left(
+    irkit: Irkit, recipe: Path, monkeypatch: pytest.MonkeyPatch, looked: bool
+) -> None:
+    from irkit.train.adapter import AdapterLearner
+
+    def stop(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AdapterLearner, "loss" if looked else "validate", stop)
+    ended = irkit("train", recipe, "--device", "cpu", "--threads", 1)
+    assert ended.code == 130
+    assert ("goes on from the last checkpoint" in ended.err) == looked, ended.err
+    assert ("there is no checkpoint yet" in ended.err) != looked, ended.err
+
+
 def test_prepared_and_fitted_apart_is_the_same(
     irkit: Irkit, recipe: Path, tiny_encoder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

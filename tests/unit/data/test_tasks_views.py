@@ -21,6 +21,7 @@ from irkit.data.tasks_views import (
     body_of,
     cloze,
     cloze_parts,
+    cut,
     plain,
     sentences,
     title_parts,
@@ -51,7 +52,7 @@ def test_titles_ask_for_bodies_and_what_is_left_out_is_counted(tmp_path: Path) -
         ("Three good words", LONG.rpartition(" ")[0]),
     )
     skipped: Counter[str] = Counter()
-    assert list(title_parts(docs, range(4), skipped)) == [("Cats and dogs", 0, f"{LONG} end")]
+    assert list(title_parts(docs, range(4), skipped)) == [("Cats and dogs", 0)]
     assert skipped == {
         "no title": 1,
         "title of fewer than 3 words": 1,
@@ -135,3 +136,12 @@ def test_documents_of_one_sentence_give_none(tmp_path: Path) -> None:
     assert (part.query, part.doc) == ("This sentence has five words.", 0)
     assert skipped == {"no sentence with 20 other words": 1}
     assert list(cloze_parts(docs, [0], skipped, 3)) == [part], "the same seed, the same sentence"
+
+
+def test_copies_lose_the_same_sentence() -> None:
+    body = f"This sentence has five words. {LONG}. Another one of those is here. And so it goes on."
+    found = {seed: cut(body, seed) for seed in range(20)}
+    for seed, each in found.items():
+        other = cut(body.replace(" A", "  A"), seed)
+        assert each is not None and other is not None and each[0] == other[0]
+    assert len({each[0] for each in found.values() if each}) > 1, "another seed, another sentence"

@@ -5,7 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
+from unittest.mock import MagicMock
 
+import numpy as np
 import pytest
 
 from irkit.core.errors import ModelError
@@ -13,6 +16,8 @@ from irkit.core.fingerprint import file_sha256, fingerprint
 from irkit.models import identify, list_models, resolve
 from irkit.models.catalogue import Found, catalogue
 from irkit.models.digest import folder_fingerprint, record_fingerprint
+from irkit.models.lexsembridge_files import CONFIG
+from irkit.models.resolve import read_config
 
 
 def folder(path: Path, weights: bytes = b"weights") -> Path:
@@ -88,6 +93,11 @@ def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ModelError, match="holds no model"):
         resolve("empty", base=tmp_path)
+    for name, file in (("b", "irkit_model.json"), ("a", "adapter_config.json"), ("c", "notes.json")):
+        (tmp_path / "empty" / name).mkdir()
+        (tmp_path / "empty" / name / file).write_text("{}")
+    with pytest.raises(ModelError, match=r"give one of the models in it: empty/a, empty/b$"):
+        resolve("empty", base=tmp_path)
 
 
 def test_a_hub_model_without_network_says_what_to_do(tmp_path: Path) -> None:
@@ -144,3 +154,68 @@ def test_every_entry_of_the_catalogue_has_a_licence_and_a_source() -> None:
         if entry.wheel:
             assert len(entry.wheel.sha256) == 64
     assert {status.entry.name for status in list_models()} == set(catalogue())
+
+
+CLIENTS = ("httpx", "httpx2", "httpcore", "httpcore2", "requests", "urllib3")
+
+
+@pytest.mark.parametrize("client", CLIENTS)
+def test_whatever_client_fails_it_is_said_that_there_is_no_such_folder(
+    client: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An exception of no base class in common, as HTTP clients have them."""
+    import huggingface_hub
+
+    from irkit.models import hub
+
+    unreachable = type("ConnectError", (Exception,), {"__module__": f"{client}._exceptions"})
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise unreachable("Name or service not known")
+
+    told = r"models/nothere: the model is not on this machine and the hub cannot be reached: Name(?s:.)*no folder models/nothere"
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    for ask in (identify, resolve):
+        with pytest.raises(ModelError, match=told):
+            ask("models/nothere")
+    monkeypatch.setattr(hub, "_info", lambda repo, revision: ("c" * 40, ["config.json"]))
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fail)
+    with pytest.raises(ModelError, match=told):
+        hub.download("models/nothere", None)
+    with pytest.raises(ModelError, match="cannot be reached"):
+        hub.descriptions("models/nothere", "c", ["config.json"])
+
+
+def test_what_the_hub_refuses_may_be_a_folder_too_and_other_errors_are_not_hidden(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import HfHubHTTPError
+
+    refused: Exception = HfHubHTTPError("404 Client Error", response=MagicMock())
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise refused
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", fail)
+    with pytest.raises(ModelError, match=r"does not give out this model: 404(?s:.)*no folder models/nothere"):
+        resolve("models/nothere")
+    refused = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        resolve("models/nothere")
+
+
+def test_what_changes_query_vectors_is_no_model(tmp_path: Path) -> None:
+    from irkit.models.adapter import Adapter, LowRank
+
+    low = LowRank(np.zeros((4, 2), np.float32), np.zeros((2, 4), np.float32))
+    Adapter(low, None, "minilm", "f", "cosine", {}).save(tmp_path / "mine")
+    (tmp_path / "gate").mkdir()
+    (tmp_path / "gate" / CONFIG).write_text("{}")
+    for name, use in (("mine", "adapter: {path: mine}"), ("gate", "lexsembridge: {gate: gate}")):
+        for ask in (identify, resolve, read_config):
+            with pytest.raises(ModelError) as caught:
+                ask(name, tmp_path)
+            assert use in str(caught.value)
+    (tmp_path / "gate" / "config.json").write_text("{}")  # a model with a file of that name
+    assert resolve("gate", tmp_path).path == tmp_path / "gate"

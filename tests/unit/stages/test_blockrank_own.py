@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from tiny_lm import tiny_lm
 from irkit.core.errors import ConfigError, ModelError
 from irkit.models import catalogue as listing
 from irkit.models import resolve
-from irkit.pipeline.context import Context
+from irkit.pipeline.context import Context, Silent
 from irkit.stages.rerank.blockrank import BlockRank
 from irkit.stages.rerank.icr import Icr
 
@@ -168,3 +169,38 @@ def test_a_whole_trained_model_decides_too(tmp_path: Path, make_context: Callabl
     folder = describe(tiny_lm(tmp_path / "whole", layers=2), "blockrank", None, {"layer": 1, "words": 3})
     state = stage(folder).prepare(make_context(DOCS))
     assert (state.heads, state.decided.words) == ({1: (0, 1, 2, 3)}, 3)
+
+
+class Saying(Silent):
+    """What the user is told."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+def test_the_user_is_told_once_of_what_is_against_the_training(
+    shipped: Callable[..., Path], base: Path, make_context: Callable[..., Context]
+) -> None:
+    shipped()
+    context = replace(make_context(DOCS), progress=(told := Saying()))
+    good = ({}, {"layout": "query-free", "layer": 1}, {"words": 7}, {"heads": ["1-0"]})
+    for options in good:
+        BlockRank(model="irkit/tiny", dtype="float32", **options).prepare(context)  # type: ignore[arg-type]
+    stage(base, layout="query-free", layer=0).prepare(context)
+    assert told.said == [] and "not_as_trained" not in context.notes
+    for _ in range(2):
+        BlockRank(model="irkit/tiny", dtype="float32", layout="released", layer=0).prepare(context)
+    assert context.notes["not_as_trained"] == "trained with layout query-free, layer 1"
+    (said,) = told.said
+    assert said.startswith(
+        "warning: irkit/tiny was trained with layout query-free, layer 1: leave layout and"
+    )
+    for _ in range(2):
+        Icr(model="irkit/tiny", dtype="float32").prepare(context)
+    assert len(told.said) == 2 and "irkit/tiny was trained for blockrank: this stage" in told.said[1]
+    assert BlockRank(model="irkit/tiny", layer=0).identity(context)["own"] == {
+        name: value for name, value in OWN.items() if name != "layer"
+    }

@@ -44,6 +44,19 @@ def test_what_is_relevant_and_not_the_target_is_barred() -> None:
             assert left_out == set(query.positives) & set(found.documents) - {found.documents[own[0]]}
 
 
+def test_what_is_read_in_another_form_than_the_target_is_barred() -> None:
+    """Documents 4 to 7 are read without their titles; with or without one would tell what belongs to a query."""
+    examples = Examples(
+        EXAMPLES.documents,
+        [Example("a", (0,), (2, 3)), Example("b", (5,), (6,)), Example("c", (1,))],
+        {},
+        {"places": [[0, n] if n < 4 else [-1, -1] for n in range(8)], "groups": [*range(5), 0, 6, 7]},
+    )
+    found = Candidates.draw(toy_recipe(training={"group": 3}), examples, [0, 1, 2], 0)
+    left_out = [{found.documents[place] for place in np.flatnonzero(barred)} for barred in found.barred]
+    assert left_out == [{5, 6}, {0, 1, 2, 3}, {5, 6}]
+
+
 def test_the_loss_is_the_cross_entropy_of_the_targets() -> None:
     found = drawn(0)
     scores = torch.randn(3, len(found.documents), generator=torch.Generator().manual_seed(0))

@@ -133,12 +133,17 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(
     )
     examples = toy_examples()
     whole = fit(recipe, examples, how(tmp_path / "whole"))[""]
-    for after in (6, 3):  # from step 4, the last checkpoint, to step 7; then on
+    for after in (
+        1,
+        4,
+        2,
+        2,
+    ):  # on from the first look, from step 4, between two looks, and from the look at 5
         with pytest.raises(KeyboardInterrupt):
             fit(recipe, examples, how(tmp_path / "killed", progress=Killing(after)))
     assert not (tmp_path / "killed").exists()
     assert [path.name for path in (tmp_path / ".killed.training" / "weights").iterdir()] == [
-        "checkpoint-00000004"
+        "checkpoint-00000005"
     ]
     resumed = fit(recipe, examples, how(tmp_path / "killed"))[""]
     assert resumed["looks"] == whole["looks"] and resumed["losses"] == whole["losses"]

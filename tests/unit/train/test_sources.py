@@ -344,3 +344,43 @@ def test_a_recipe_of_every_task_reads_back(workspace: Workspace) -> None:
     assert said.data[0].writer == WriterOptions(model="smollm2")
     assert [source.any_document for source in said.data] == [True, False, True]
     assert read_recipe(Located(said.to_data(), "again")).data == said.data
+
+
+def test_cloze_negatives_are_cut_as_they_are_for_their_own_queries(workspace: Workspace) -> None:
+    examples = prepare(recipe({"collection": DATA, "task": "inverse-cloze"}), workspace)
+    relevant = {query.positives[0] for query in examples.queries}
+    wrong = {number for query in examples.queries for number in query.negatives}
+    assert wrong and wrong <= relevant
+    kept = {body(topic).casefold() for topic in TOPICS}
+    for number, form in enumerate(examples.forms):
+        assert form == (1 if examples.documents[number].casefold() in kept else 2)
+    assert not any("about nothing" in text for text in examples.documents), "too short to be cut"
+
+
+def test_what_is_relevant_and_not_found_is_no_negative(workspace: Workspace) -> None:
+    """d3 is relevant to the first query, and has no word of it; what the second asks for is not found at all."""
+    lines = Path("data/queries.jsonl").read_text() + '{"_id": "q2", "text": "zzz"}\n'
+    Path("data/queries.jsonl").write_text(lines.replace("about cats", "cats"))
+    rows = ["q0\td0\t1", "q0\td3\t1", "q0\td6\t1", "q1\td1\t1", "q2\td2\t1"]
+    Path("data/qrels/test.tsv").write_text("\n".join(["query-id\tcorpus-id\tscore", *rows]) + "\n")
+    mined = {"pipeline": ["toy"], "keep": 8}
+    own = {"collection": DATA, "titles": True}
+    examples = prepare(recipe(own, negatives={**mined, "positives": "found"}), workspace)
+    cats, dogs = sorted(examples.queries, key=lambda query: query.text, reverse=True)
+    assert (cats.text, dogs.text) == ("cats", "about dogs")
+    assert examples.origin["sources"][0]["skipped"] == {"no relevant document is found": 1}
+    assert examples.origin["sources"][0]["queries"] == 2
+    assert len(cats.positives) == 2 and len(cats.ahead) == 2
+    (stars,) = cats.also
+    assert "rivers" in examples.documents[stars]
+    row = examples.queries.index(cats)
+    assert stars in examples.relevant[row] and stars not in (*cats.positives, *cats.negatives)
+    every = prepare(recipe(own, negatives=mined), workspace)
+    assert {query.text for query in every.queries} == {"cats", "about dogs", "zzz"}
+    cats = next(query for query in every.queries if query.text == "cats")
+    assert len(cats.positives) == 3 and len(cats.ahead) == 2 and cats.also == ()
+    assert "rivers" in every.documents[cats.positives[2]], "what was not found comes last"
+    nothing = recipe({"collection": DATA}, negatives={**mined, "positives": "found", "depth": 1, "skip": 0})
+    Path("data/qrels/test.tsv").write_text("query-id\tcorpus-id\tscore\nq2\td2\t1\n")
+    with pytest.raises(DataError, match="of 1 queries none finds a relevant document"):
+        prepare(nothing, workspace)

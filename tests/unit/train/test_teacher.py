@@ -30,7 +30,9 @@ pytestmark = pytest.mark.usefixtures("toy_stages")
 
 
 def recipe(**more: Any) -> Recipe:
-    data: dict[str, Any] = {"name": "mine", "kind": "adapter", "data": [{"collection": DATA}], **more}
+    data: dict[str, Any] = {"name": "mine", "kind": "multivector", "data": [{"collection": DATA}], **more}
+    if "teacher" in more:
+        data["options"] = {"distil": {}}
     return read_recipe(Located({"training": {"group": 1}, **data}, "recipe"))
 
 
@@ -43,8 +45,9 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
 
 def some(*bodies: str) -> Documents:
     documents = Documents()
+    docs = SimpleNamespace(title=lambda code: "", body=lambda code: bodies[code])
     for code, body in enumerate(bodies):
-        documents.part(body, SimpleNamespace(docs_fingerprint="made up"), code)  # type: ignore[arg-type]
+        documents.part(body, SimpleNamespace(docs_fingerprint="made up", docs=docs), code)  # type: ignore[arg-type]
     return documents
 
 
@@ -198,5 +201,5 @@ def test_a_file_of_an_older_format_is_refused(tmp_path: Path) -> None:
     Examples(["x"], [Example("a", (0,))], {}).save(path)
     data = json.loads(gzip.decompress(path.read_bytes()))
     path.write_bytes(gzip.compress(json.dumps({**data, "format": 1}).encode()))
-    with pytest.raises(DataError, match="the file has the format 1, this irkit reads 2"):
+    with pytest.raises(DataError, match="the file has the format 1, this irkit reads 3"):
         Examples.load(path)

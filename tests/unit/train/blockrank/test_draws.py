@@ -58,8 +58,7 @@ def steps(lm: Path, model: CausalLM, **options: Any) -> list[tuple[str, str]]:
         rows = batch_of(said, given, step)
         draws = np.random.Generator(np.random.PCG64([said.seed, 1, step]))
         drawn = [maker._with_case(maker._drawn(row, draws), draws) for row in rows]
-        lists = maker._lists(rows, drawn, [np.arange(len(each.documents)) for each in drawn])
-        for each in lists:
+        for each in maker._lists(rows, drawn):
             text = model.tokenizer.decode(np.concatenate(each.blocks))
             found.append((model.tokenizer.decode(each.question.last), text))
     return found
@@ -96,23 +95,60 @@ def test_held_out_lists_are_as_they_are(lm: Path, model: CausalLM, share: float)
             assert "The Wing" in model.tokenizer.decode(np.concatenate(each.blocks))
 
 
-def test_no_id_tells_what_is_relevant(lm: Path, model: CausalLM) -> None:
-    """A document that a query asks for is numbered before its negatives; its ID says nothing of that."""
+def test_ids_are_drawn_for_every_list(lm: Path, model: CausalLM) -> None:
+    """Of a document that kept its ID, it could be learned by heart that it is relevant."""
     given, said = examples(), recipe(lm, layout="query-free")
     maker = ListMaker(said, given, model)
-    known: dict[int, int] = {}
-    greater: list[bool] = []
+    of: dict[int, list[int]] = {}
     for step in range(60):
         rows = batch_of(said, given, step)
         draws = np.random.Generator(np.random.PCG64([said.seed, 1, step]))
         drawn = [maker._drawn(row, draws) for row in rows]
-        orders = [draws.permutation(len(each.documents)) for each in drawn]
-        for row, each in zip(rows, maker._lists(rows, drawn, orders), strict=True):
-            ids = np.array([_id(model, block) for block in each.blocks])
-            (right,) = ids[each.relevant].tolist()
-            assert known.setdefault(row, right) == right, "a document keeps its ID"
-            greater += (right > ids[~each.relevant]).tolist()
-    assert 0.35 < np.mean(greater) < 0.65
+        for row, own, each in zip(rows, drawn, maker._lists(rows, drawn), strict=True):
+            ids = [_id(model, block) for block in each.blocks]
+            assert ids == own.ids and len(set(ids)) == len(ids) and set(ids) <= set(range(40))
+            of.setdefault(row, []).append(ids[int(np.flatnonzero(each.relevant)[0])])
+    assert all(len(set(ids)) > len(ids) / 2 for ids in of.values())
+    lists = [each for some, _ in maker.held(given.held.tolist(), 8) for each in some]
+    again = [each for some, _ in ListMaker(said, given, model).held(given.held.tolist(), 3) for each in some]
+    for one, other in zip(lists, again, strict=True):
+        assert np.array_equal(np.concatenate(one.blocks), np.concatenate(other.blocks))
+
+
+def test_ids_count_the_list_where_the_query_comes_first(lm: Path, model: CausalLM) -> None:
+    maker = ListMaker(recipe(lm), examples(), model)
+    for lists, _ in maker.held(examples().held.tolist(), 8):
+        for each in lists:
+            assert [_id(model, block) for block in each.blocks] == list(range(len(each.blocks)))
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "ahead", "wanted", "right"),
+    [
+        ((0,), (1, 2, 3, 4, 5), (2,), [1, 2, 0, 3], [0, 0, 1, 0]),
+        ((0, 9), (1, 2, 3, 4), (0, 1), [0, 1, 9, 2], [1, 0, 1, 0]),
+        ((0, 9), (1, 2), (1, 1), [1, 0, 9, 2], [0, 1, 1, 0]),
+        ((0, 9), (1, 2, 3, 4, 5), (4, 5), [1, 2, 3, 0], [0, 0, 0, 1]),
+        ((0, 9), (1, 2, 3, 4, 5), (), [1, 2, 3, 0], [0, 0, 0, 1]),
+        ((0, 9), (1,), (), [1, 0], [0, 1]),
+        ((0, 6, 7, 8, 9), (1,), (0, 0, 0, 0, 0), [0, 6, 7, 1], [1, 1, 1, 0]),
+        ((0, 9), (), (0, 0), [0, 9], [1, 1]),
+    ],
+)
+def test_held_out_lists_are_what_was_mined(
+    lm: Path, model: CausalLM, positives: Any, negatives: Any, ahead: Any, wanted: Any, right: Any
+) -> None:
+    query = Example("Which Wing0", positives, negatives, held=True, ahead=ahead)
+    given = Examples(examples().documents, [query, *examples().queries], {}, {"sources": []})
+    documents, relevant = ListMaker(recipe(lm), given, model).best(0)
+    assert documents == wanted and relevant.tolist() == [bool(each) for each in right]
+
+
+def test_what_is_relevant_and_not_learned_from_fills_up_no_list(lm: Path, model: CausalLM) -> None:
+    query = Example("Which Wing0", (0,), (1,), also=tuple(range(3, 40)))
+    given = Examples(examples().documents, [query, *examples().queries], {}, {"sources": []})
+    drawn = ListMaker(recipe(lm), given, model)._drawn(0, np.random.default_rng(0))
+    assert sorted(drawn.documents) == [0, 1, 2]
 
 
 def _id(model: CausalLM, block: Any) -> int:

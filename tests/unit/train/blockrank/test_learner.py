@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from functools import cache
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from irkit.stages.rerank.blockrank import BlockRank
 from irkit.train.blockrank.learner import BlockRankLearner
 from irkit.train.examples import Example, Examples
 from irkit.train.fit import Fitting, fit
-from irkit.train.learner import Surroundings
+from irkit.train.learner import Surroundings, expected_ndcg, ndcg
 from irkit.train.recipe import Recipe, read_recipe
 
 WORDS = [f"w{number}" for number in range(50)]
@@ -76,6 +77,8 @@ def recipe(lm: Path, **changes: Any) -> Recipe:
             "query_position": 400,
         },
     }
+    if "distil" in changes.get("options", {}):
+        data["teacher"] = {"pipeline": ["bm25"]}
     for key, value in changes.items():
         data[key] = {**data[key], **value} if isinstance(value, dict) else value
     return read_recipe(Located(data, "recipe"))
@@ -133,7 +136,9 @@ def test_the_stage_scores_as_was_learned(
     own.load({name: each.half().float() for name, each in moved.items()})
     folder.mkdir()
     own.save(folder, "models/out", {})
-    codes = own._maker._ids  # so that the stage gives documents the IDs that they were learned with
+    codes = np.random.default_rng(3).permutation(40)
+    if options.get("layout"):  # the stage shows documents under their codes
+        own._maker._ids = lambda documents, draws: codes[documents].tolist()  # type: ignore[method-assign]
     context = make_context([examples().documents[number] for number in np.argsort(codes)])
     fitting = {"words": 5, "block_tokens": 120, "layer": 2, "layout": options.get("layout", "released")}
     stage = BlockRank(model=str(folder), dtype="float32", depth=None, query_position=400, **fitting)
@@ -144,9 +149,7 @@ def test_the_stage_scores_as_was_learned(
             found = own.scores(batch.to("cpu"))
         for each, mine in zip(lists, found, strict=True):
             row = next(r for r in rows if examples().queries[r].text == each.question.name)
-            draws = np.random.Generator(np.random.PCG64([0, 2, row]))
-            documents = own._maker._held(row).documents
-            order = [documents[i] for i in draws.permutation(len(documents))]
+            order = own._maker._held(row).documents
             found_by_code = scored(stage, context, codes[order], each.question.name, state)
             theirs = {number: found_by_code[codes[number]] for number in order}
             np.testing.assert_allclose(mine[: len(order)], [theirs[n] for n in order], rtol=2e-4, atol=1e-6)
@@ -271,3 +274,28 @@ def test_an_adapter_gets_no_updates_of_its_own(lm: Path, tmp_path: Path) -> None
     with pytest.raises(ModelError, match=f"is an adapter itself(?s:.)*train on {lm}"):
         learner(lm, tmp_path, options=model)
     learner(lm, tmp_path, options={**model, **FULL})
+
+
+def test_a_list_without_negatives_is_not_looked_at(lm: Path, tmp_path: Path) -> None:
+    """It scores 1 whatever the model."""
+    alone = Example("x", (3,), task="alone", held=True)
+    given = Examples(examples().documents, [*examples().queries, alone], {}, {"sources": []})
+    assert learner(lm, tmp_path, given).validate() == learner(lm, tmp_path).validate()
+    bare = [Example(each.text, each.positives, held=each.held) for each in examples().queries]
+    with pytest.raises(ConfigError, match="no held-out query has a negative"):
+        learner(lm, tmp_path, Examples(examples().documents, bare, {}, {"sources": []}))
+
+
+def test_the_report_tells_what_a_random_order_scores(lm: Path, whole: tuple[Path, Any]) -> None:
+    """Of four documents, one is relevant: each place is as likely."""
+    chance = np.mean(1 / np.log2([2, 3, 4, 5]))
+    assert whole[1]["validation"]["chance"] == {"toy": pytest.approx(chance)}
+    said = (whole[0] / "README.md").read_text()
+    assert "| source | chance | before | after |" in said and f"| toy | {chance:.4f} | " in said
+
+
+@pytest.mark.parametrize(("count", "relevant", "k"), [(4, 1, 10), (5, 2, 3), (6, 5, 4), (3, 3, 10)])
+def test_chance_is_the_mean_over_all_orders(count: int, relevant: int, k: int) -> None:
+    orders = np.array(list(permutations(range(count))), np.float64)
+    values = ndcg(orders, [frozenset(range(relevant))] * len(orders), range(count), k)
+    assert expected_ndcg(count, relevant, k) == pytest.approx(values.mean())

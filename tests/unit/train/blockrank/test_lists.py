@@ -72,7 +72,7 @@ def question(limit: int = 200, lead: int = 4) -> Question:
 
 
 def compared(model: CausalLM, texts: list[str], labels: list[int], limit: int) -> None:
-    own = Blocks(model, texts.__getitem__, range(min(3, len(texts))), fixed=False)
+    own = Blocks(model, texts.__getitem__, range(min(3, len(texts))))
     for shift in range(2):
         numbers = list(range(len(texts)))
         these = [labels[(number + shift) % len(labels)] for number in numbers]
@@ -120,7 +120,7 @@ def test_a_tokeniser_that_joins_over_words_is_asked_for_every_block(model: Causa
             return [np.array([*map(ord, text[:-1]), 7000 + hash(text) % 999]) for text in texts]
 
     texts = ["one", "two", "three"]
-    own = Blocks(Odd(), texts.__getitem__, [0, 1, 2], fixed=False)  # type: ignore[arg-type]
+    own = Blocks(Odd(), texts.__getitem__, [0, 1, 2])  # type: ignore[arg-type]
     own.read([0, 1, 2], [4, 5, 6])
     assert [each.tolist() for each in own.of([0, 1, 2], [4, 5, 6], question())] == [
         each.tolist()
@@ -131,7 +131,7 @@ def test_a_tokeniser_that_joins_over_words_is_asked_for_every_block(model: Causa
 
 
 def test_a_document_is_tokenised_once(model: CausalLM, monkeypatch: pytest.MonkeyPatch) -> None:
-    own = Blocks(model, TEXTS.__getitem__, [0, 1], fixed=False)
+    own = Blocks(model, TEXTS.__getitem__, [0, 1])
     own.read([0, 2], [3, 9])
     asked: list[str] = []
     encode = model.encode
@@ -142,18 +142,8 @@ def test_a_document_is_tokenised_once(model: CausalLM, monkeypatch: pytest.Monke
     assert len(asked) == 1
 
 
-def test_documents_of_fixed_ids_are_kept_whole(model: CausalLM) -> None:
-    own = Blocks(model, TEXTS.__getitem__, [0, 1], fixed=True)
-    own.read([3, 8], [3, 8])
-    expected, cut = encode_documents(model, [3, 8], [TEXTS[3], TEXTS[8]], question(90))
-    assert [each.tolist() for each in own.of([3, 8], [3, 8], question(90))] == [
-        each.tolist() for each in expected
-    ]
-    assert cut == [False, True]
-
-
 def test_too_little_of_a_document_is_refused(model: CausalLM) -> None:
-    own = Blocks(model, TEXTS.__getitem__, [0, 1], fixed=False)
+    own = Blocks(model, TEXTS.__getitem__, [0, 1])
     own.read([8], [3])
     with pytest.raises(ModelError, match="too few to read"):
         own.of([8], [3], question(25))

@@ -18,6 +18,7 @@ from irkit.models.encoder import Encoder, unit
 from irkit.models.resolve import resolve
 from irkit.pipeline.context import Runtime
 from irkit.train.bi_encoder import with_dropout
+from irkit.train.candidates import Candidates
 from irkit.train.examples import Examples
 from irkit.train.fit import Fitting, fit
 from irkit.train.learner import Surroundings, ndcg
@@ -195,6 +196,28 @@ def test_a_teacher_pulls_the_scores_towards_its_own(tiny_encoder: Path, tmp_path
     assert float(unsaid.loss(rows, 0).detach()) == first
 
 
+def test_a_document_of_which_no_token_is_retrieved_is_not_compared_with_the_teacher(
+    tiny_encoder: Path, tmp_path: Path
+) -> None:
+    """The divergence of the rest, by hand: of the first query's list only two documents have a score."""
+    plain = toy_examples()
+    taught = replace(plain, queries=[replace(query, scores=(3.0, 1.0, 2.0)) for query in plain.queries])
+    distil = {"weight": 2.0, "temperature": 0.5}
+    mine = learner(tiny_encoder, tmp_path, taught, objective="xtr", distil=distil)
+    drawn = Candidates([8, 2, 3], [[0, 1, 2]], np.zeros((1, 3), bool))
+    row = next(
+        i for i, query in enumerate(taught.queries) if (*query.positives, *query.negatives) == (8, 2, 3)
+    )
+    scores = torch.tensor([[0.7, 0.0, 0.4]], requires_grad=True)
+    loss = mine._distilled(mine.options.distil, scores, [row], drawn)  # type: ignore[arg-type]
+    wanted = np.exp(np.array([1.0, -1.0]) / 0.5)
+    got = np.exp(np.array([0.7, 0.4]) / mine.recipe.training.temperature)
+    p, q = wanted / wanted.sum(), got / got.sum()
+    assert loss.item() == pytest.approx(2 * (p * np.log(p / q)).sum(), rel=1e-4)
+    loss.backward()
+    assert scores.grad is not None and scores.grad[0, 1] == 0 and scores.grad.sum().abs() < 1e-5
+
+
 def test_other_relevant_documents_are_left_out_of_the_softmax(tiny_encoder: Path, tmp_path: Path) -> None:
     plain = toy_examples()
     rows = [0, 1]
@@ -214,15 +237,42 @@ def test_k_share_caps_what_a_token_retrieves(tiny_encoder: Path, tmp_path: Path)
         assert (few.scores(asked, found) == 0).any() and not (many.scores(asked, found) == 0).any()
 
 
-def test_a_pool_may_be_capped_and_keeps_what_is_relevant(tiny_encoder: Path, tmp_path: Path) -> None:
-    examples = toy_examples()
-    capped = _pool(examples, 20)
-    assert len(capped) == 20 and np.array_equal(_pool(examples, None), examples.pool)
-    assert {doc for row in examples.held for doc in examples.queries[row].positives} <= set(capped.tolist())
-    blocks = learner(tiny_encoder, tmp_path, pool=20, block_tokens=16)
-    whole = learner(tiny_encoder, tmp_path, pool=20)
+def test_a_pool_may_be_capped_and_keeps_the_queries_own(tiny_encoder: Path, tmp_path: Path) -> None:
+    plain = toy_examples()
+    examples = replace(plain, queries=[replace(query, also=(59,)) for query in plain.queries])
+    held = [examples.queries[row] for row in examples.held]
+    own = {doc for query in held for doc in (*query.positives, *query.also, *query.negatives)}
+    assert np.array_equal(_pool(examples, None), examples.pool) and len(own) < 40
+    capped = _pool(examples, 40)
+    assert len(capped) == 40 and own < set(capped.tolist())
+    assert set(_pool(examples, 5).tolist()) == own, "there may be more of them than asked for"
+    blocks = learner(tiny_encoder, tmp_path, pool=40, block_tokens=16)
+    whole = learner(tiny_encoder, tmp_path, pool=40)
     assert len(list(blocks._blocks())) > 3 and blocks.validate() == whole.validate()
-    assert whole.facts()["pool"] == 20
+    assert whole.facts()["pool"] == 40
+
+
+def test_facts_tell_of_which_relevant_documents_a_token_is_retrieved(
+    tiny_encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("irkit.stages.multivector.token_search.default_k_prime", lambda tokens: 9)
+    mine = learner(tiny_encoder, tmp_path, block_tokens=16)
+    with torch.inference_mode():
+        asked, found = (
+            mine.tokens(mine.examples.held.tolist(), "query"),
+            mine.tokens(mine.pool.tolist(), "document"),
+        )
+    documents = np.repeat(mine.pool, found.lengths.numpy())
+    shares, start = [], 0
+    vectors = found.vectors.numpy().astype(np.float16).astype(np.float32)
+    for row, length in zip(mine.examples.held, asked.lengths.tolist(), strict=True):
+        own = asked.vectors[start : start + length].numpy()
+        start += length
+        best = np.argsort(-(own @ vectors.T), axis=1, kind="stable")[:, :9]
+        shares.append(np.isin(mine.examples.queries[row].positives, documents[best]).mean())
+    said = mine.facts()["token_retrieval"]
+    assert said["k_prime"] == 9 and said["tokens"] == len(documents)
+    assert said["recall"]["toy"] == pytest.approx(np.mean(shares)) and 0 < np.mean(shares) < 1
 
 
 def test_texts_of_like_length_are_read_together(

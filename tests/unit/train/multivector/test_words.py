@@ -24,6 +24,7 @@ from irkit.models.resolve import resolve
 from irkit.models.trained import ADAPTER, ADAPTER_WEIGHTS, DESCRIPTION
 from irkit.pipeline.context import Runtime
 from irkit.stages.multivector.colberter import Colberter
+from irkit.train.candidates import Candidates
 from irkit.train.distil import Distil
 from irkit.train.fit import Fitting, fit
 from irkit.train.learner import Surroundings, ndcg
@@ -241,6 +242,19 @@ def test_a_teacher_is_learnt_from(tiny_encoder: Path, tmp_path: Path) -> None:
     for weight in (mine.head, mine.heads["score_merger"], mine.heads["compressor_retrieval.weight"]):
         assert weight.grad is not None
         assert weight.grad.abs().sum() > 0
+
+
+def test_sentence_vectors_learn_from_the_teacher_too(tiny_encoder: Path, tmp_path: Path) -> None:
+    """A teacher adds its divergence from the fused score and from that of the sentence vectors alone."""
+    plain = toy_examples()
+    told = replace(plain, queries=[replace(query, scores=(3.0, 1.0, 2.0)) for query in plain.queries])
+    distil, rows = Distil(weight=3.0), [0, 1, 2, 3]
+    mine, alone = learner(tiny_encoder, tmp_path, told, distil=distil), learner(tiny_encoder, tmp_path, told)
+    drawn = Candidates.draw(mine.recipe, told, rows, 0)
+    fused, whole = mine.judged(rows, drawn.documents)[0]
+    both = mine._distilled(distil, fused, rows, drawn) + mine._distilled(distil, whole, rows, drawn)
+    added = float(mine.loss(rows, 0).detach()) - float(alone.loss(rows, 0).detach())
+    assert added == pytest.approx(float(both.detach()), rel=1e-4) and added > 0
 
 
 @pytest.mark.parametrize("lost", [HEADS, ADAPTER, ADAPTER_WEIGHTS])
