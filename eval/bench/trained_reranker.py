@@ -79,10 +79,11 @@ def lists(work: Path, collections: list[Path], store: Path) -> None:
 def score(
     work: Path, models: list[str], device: str | None, firsts: list[str], seeds: list[int], shuffled: bool
 ) -> None:
-    """Rerank every list with every model; what an earlier call scored is kept."""
+    """Rerank every list with every model; what an earlier call scored with the same weights is kept."""
     from rerank import open_state
     from rerank_quality import Docs
 
+    from irkit.core.files import write_atomically
     from irkit.core.queries import Queries
     from irkit.models.lm.model import CausalLM
     from irkit.models.resolve import resolve
@@ -105,7 +106,9 @@ def score(
             for first in firsts:
                 upstream = rankings_of(record["firsts"][first])
                 for seed in seeds:
-                    label = f"{name}{', other queries' * shuffled} | {first} | {seed}"
+                    label = (
+                        f"{name} {resolved.fingerprint[:12]}{', other queries' * shuffled} | {first} | {seed}"
+                    )
                     if label in out:
                         continue
                     stage = make_stage("blockrank", model=name, shuffle=seed, depth=DEPTH, **kept)
@@ -114,7 +117,7 @@ def score(
                     found = stage.run(Batch(queries, (upstream,)), state)
                     out[label] = [[codes.tolist(), scores.tolist()] for codes, scores in found]
                     print(f"{path.name} {label}: {time.perf_counter() - started:.1f} s", flush=True)
-                    file.write_text(json.dumps(out), encoding="utf-8")
+                    write_atomically(file, json.dumps(out))
 
 
 def other_queries(record: dict[str, Any]) -> list[str]:

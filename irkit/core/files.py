@@ -5,15 +5,16 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, TextIO, TypeVar
+from typing import TextIO
 
 from irkit.core.errors import ReportError
 
-_File = TypeVar("_File", bound=IO[Any])
+_OS_ERROR = re.compile(r"\(os error (\d+)\)")
 _numbers = itertools.count()
 
 
@@ -27,19 +28,21 @@ def replacing(path: Path) -> Iterator[TextIO]:
     Raises:
         OSError: when the operating system refuses.
     """
-    with _replacing(path, lambda partial: partial.open("w", encoding="utf-8", newline="\n")) as file:
+    with partial_of(path) as partial, partial.open("w", encoding="utf-8", newline="\n") as file:
         yield file
 
 
 @contextmanager
-def _replacing(path: Path, start: Callable[[Path], _File]) -> Iterator[_File]:
+def partial_of(path: Path) -> Iterator[Path]:
+    """Yield the hidden sibling that takes the place of ``path`` as in :func:`replacing`, for what opens its file itself.
+
+    Raises:
+        OSError: when the operating system refuses.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        file = start(partial)
-        with file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
+        yield partial
+        sync(partial)
         partial.replace(path)
     except BaseException:
         partial.unlink(missing_ok=True)
@@ -53,7 +56,7 @@ def write_atomically(path: Path, text: str) -> None:
     Raises:
         ReportError: when the operating system refuses: read-only folder, full disk.
     """
-    with _told(path), replacing(path) as file:
+    with refusals_told(path), replacing(path) as file:
         file.write(text)
 
 
@@ -63,13 +66,33 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
     Raises:
         ReportError: when the operating system refuses: read-only folder, full disk.
     """
-    with _told(path), _replacing(path, lambda partial: partial.open("wb")) as file:
-        file.write(data)
+    with refusals_told(path), partial_of(path) as partial:
+        partial.write_bytes(data)
 
 
 @contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """Make the folder of ``path`` where it is missing, and say what the operating system refuses."""
+def tensor_errors() -> Iterator[None]:
+    """Raise the error that safetensors has of its own, for a full disk too, as an OSError.
+
+    Raises:
+        OSError: when safetensors cannot write.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        number = _OS_ERROR.search(str(error))
+        raise OSError(int(number[1]) if number else errno.EIO, str(error)) from error
+
+
+@contextmanager
+def refusals_told(path: Path) -> Iterator[None]:
+    """Make the folder of ``path`` where it is missing, and say what the operating system refuses.
+
+    Raises:
+        ReportError: when it does.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield

@@ -30,6 +30,16 @@ if TYPE_CHECKING:
 EXECUTION: Mapping[str, Any] = {"execution": True}
 """``Field(json_schema_extra=EXECUTION)`` declares an option that cannot change a result: batch size, threads, device."""
 
+
+def decisive(options: type[BaseModel]) -> set[str]:
+    """Return the names of the options that can change a result: those not declared with :data:`EXECUTION`."""
+    return {
+        name
+        for name, info in options.model_fields.items()
+        if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("execution"))
+    }
+
+
 Needs = Literal["none", "optional", "one", "many"]
 
 
@@ -77,13 +87,7 @@ class Stage(BaseModel, ABC):
 
     def meaning(self) -> dict[str, Any]:
         """Return the options that can change a result, as JSON values."""
-        fields = type(self).model_fields
-        ours = {
-            name
-            for name, info in fields.items()
-            if not (isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("execution"))
-        }
-        return self.model_dump(mode="json", include=ours)
+        return self.model_dump(mode="json", include=decisive(type(self)))
 
     def identity(self, context: Context) -> Mapping[str, Any]:
         """Return what else decides the result: model revisions, library versions. Must be cheap and load nothing heavy."""

@@ -10,6 +10,7 @@ import numpy as np
 from pydantic import BaseModel, PositiveInt
 
 from irkit.core.errors import ConfigError
+from irkit.core.flow import flow
 from irkit.train.bi_encoder import BiEncoderOptions, identity, is_cosine, open_bi_encoder
 from irkit.train.examples import Examples
 from irkit.train.kinds import Kind, find_model
@@ -127,7 +128,8 @@ class AdapterLearner(Contrastive):
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that use the adapter."""
-        return f"- adapter: {{path: {name}, model: {self.model.name}}}\n- dense: {{model: {self.model.name}}}"
+        model = self.model.name
+        return f"- adapter: {flow({'path': name, 'model': model})}\n- dense: {flow({'model': model})}"
 
     def facts(self) -> dict[str, Any]:
         """Return how large the residual is beside the vectors it is added to, on average over the held-out queries."""

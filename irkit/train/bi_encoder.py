@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, PositiveInt
 
 from irkit.core.errors import ModelError
 from irkit.models.resolve import ResolvedModel
+from irkit.pipeline.stage import EXECUTION
 from irkit.train.kinds import find_model
 from irkit.train.learner import Surroundings
 
@@ -32,7 +33,7 @@ class BiEncoderOptions(BaseModel):
     document_prompt: str | None = None
     similarity: Literal["dot", "cosine"] | None = None
     """How vectors are compared; as the model says unless given."""
-    batch_size: PositiveInt = 32
+    batch_size: PositiveInt = Field(default=32, json_schema_extra=dict(EXECUTION))
     """Texts a batch where the frozen model encodes them."""
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from irkit.core.errors import ModelError
-from irkit.core.files import appearing
+from irkit.core.files import appearing, refusals_told, tensor_errors
 from irkit.core.fingerprint import file_sha256
 
 if TYPE_CHECKING:
@@ -59,12 +59,14 @@ def save_checkpoint(
         standing: where training stands.
         tensors: by the name of their file: the weights, the best weights, the optimizer's state.
         key: of what is being trained; another run does not take the checkpoint up.
+
+    Raises:
+        ReportError: when it cannot be written.
     """
     from safetensors.torch import save_file
 
-    folder.mkdir(parents=True, exist_ok=True)
     final = folder / f"{_FOLDER}{standing.step:08d}"
-    with appearing(final, replace=True) as partial:
+    with refusals_told(final), tensor_errors(), appearing(final, replace=True) as partial:
         for name, state in tensors.items():
             save_file(
                 {k: v.detach().cpu().contiguous().clone() for k, v in state.items()},

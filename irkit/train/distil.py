@@ -51,13 +51,13 @@ def divergence(
 
     Args:
         scores: S, ``[B, D]``.
-        teacher: ``[B, D]``, nan where there is no score, or no document.
+        teacher: ``[B, D]``, nan where there is no score, or no document; what is infinite is no score either.
         temperature: of the scores.
         teacher_temperature: of the standardised ones.
     """
     import torch
 
-    told = ~teacher.isnan()
+    told = teacher.isfinite()
     count = told.sum(1, keepdim=True).clamp(min=1)
     centred = torch.where(told, teacher, 0).double()
     centred = torch.where(told, centred - centred.sum(1, keepdim=True) / count, 0)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import gzip
 import json
 import math
+import zlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.core.errors import DataError
+from irkit.core.files import write_bytes_atomically
 from irkit.core.fingerprint import fingerprint
 
 if TYPE_CHECKING:
@@ -63,9 +66,16 @@ class Examples:
 
     @cached_property
     def fingerprint(self) -> str:
-        """The fingerprint of the texts and of what is relevant to what."""
-        groups = self.origin.get("groups")
-        return fingerprint({"documents": self.documents, "groups": groups, **self._columns()})
+        """The fingerprint of all that is learned from: the texts, where they come from, and what is relevant to what."""
+        whence = {name: self.origin.get(name) for name in ("groups", "places")}
+        return fingerprint(
+            {"documents": self.documents, **whence, "generated": sorted(self.generated), **self._columns()}
+        )
+
+    @cached_property
+    def generated(self) -> frozenset[str]:
+        """The tasks whose queries are generated, not judged."""
+        return frozenset(each["task"] for each in self.origin.get("sources", []) if each.get("generated"))
 
     @cached_property
     def training(self) -> NDArray[np.int64]:
@@ -134,7 +144,7 @@ class Examples:
         """Return one number for the scores of the sources: judged queries count as much as generated ones, however many sources
         there are of each.
         """
-        made = {source["task"] for source in self.origin.get("sources", []) if source.get("generated")}
+        made = self.generated
         parts = [[scores[task] for task in scores if (task in made) == which] for which in (False, True)]
         return float(np.mean([np.mean(part) for part in parts if part]))
 
@@ -142,7 +152,7 @@ class Examples:
         """Write the file, ``.json.gz``, whole or not at all; the same examples give the same bytes.
 
         Raises:
-            DataError: when it cannot be written.
+            ReportError: when it cannot be written.
         """
         data = {
             "irkit": "training examples",
@@ -153,14 +163,7 @@ class Examples:
             "documents": self.documents,
             "queries": self._columns(),
         }
-        partial = path.with_name(f".{path.name}.partial")
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(gzip.compress(json.dumps(data).encode(), 6, mtime=0))
-            partial.replace(path)
-        except OSError as error:
-            message = f"the examples cannot be written: {error.strerror or error}"
-            raise DataError.of(message, where=str(path), hint="choose another folder") from error
+        write_bytes_atomically(path, gzip.compress(json.dumps(data).encode(), 6, mtime=0))
 
     @classmethod
     def load(cls, path: Path) -> Examples:
@@ -174,18 +177,19 @@ class Examples:
         )
         try:
             data = json.loads(gzip.decompress(path.read_bytes()))
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, zlib.error) as error:
             message = f"the examples cannot be read: {error}"
             raise DataError.of(message, where=str(path), hint=hint) from error
         if not isinstance(data, dict) or data.get("irkit") != "training examples":
             raise DataError.of("the file holds no training examples", where=str(path), hint=hint)
-        if data["format"] != FORMAT:
-            message = f"the file has the format {data['format']}, this irkit reads {FORMAT}"
+        if data.get("format") != FORMAT:
+            message = f"the file has the format {data.get('format')}, this irkit reads {FORMAT}"
             raise DataError.of(message, where=str(path), hint=hint)
-        found = cls(data["documents"], _rows(data["queries"]), data["recipe"], data["origin"])
-        if found.fingerprint != data["fingerprint"]:
-            raise DataError.of("the file is not as it was written", where=str(path), hint=hint)
-        return found
+        with suppress(KeyError, TypeError, ValueError, AttributeError):
+            found = cls(data["documents"], _rows(data["queries"]), data["recipe"], data["origin"])
+            if found.fingerprint == data["fingerprint"]:
+                return found
+        raise DataError.of("the file is not as it was written", where=str(path), hint=hint)
 
     def _columns(self) -> dict[str, list[Any]]:
         def plain(value: Any) -> Any:

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from irkit.config.yaml import Located
 from irkit.core.errors import ConfigError, ModelError
-from irkit.core.files import appearing
+from irkit.core.files import appearing, tensor_errors
 from irkit.models.trained import REPORT
 from irkit.pipeline.context import Progress, Runtime, Silent
 from irkit.train.card import CARD, card, report
@@ -185,7 +185,7 @@ def _one(
     if standing.best_step == 0:
         said["outcome"] = UNHELPED
         usage = f"# {UNHELPED}\n{usage}"
-    with _told(folder), appearing(folder) as partial:
+    with _told(folder), tensor_errors(), appearing(folder) as partial:
         brief = {
             k: said[k] for k in ("recipe", "variant", "seed", "examples", "sources", "licence", "versions")
         }

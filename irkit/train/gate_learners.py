@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.flow import flow
 from irkit.models.resolve import ResolvedModel
 from irkit.train.bi_encoder import identity, is_cosine, with_dropout
 from irkit.train.examples import Examples
@@ -187,7 +188,7 @@ class FrozenLearner(GateLearner):
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that use the gate."""
-        return f"- lexsembridge: {{gate: {name}, model: {self.model.name}}}\n- dense: {{model: {self.model.name}}}"
+        return _usage(name, self.model.name)
 
 
 class UnfrozenLearner(GateLearner):
@@ -281,9 +282,10 @@ class UnfrozenLearner(GateLearner):
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that use the encoder, and the gate where there is one."""
-        dense = f"- dense: {{model: {name}/model}}"
-        return (
-            f"- lexsembridge: {{gate: {name}, model: {name}/model}}\n{dense}"
-            if self.gate is not None
-            else dense
-        )
+        return _usage(name if self.gate is not None else None, f"{name}/model")
+
+
+def _usage(gate: str | None, model: str) -> str:
+    """Return the steps of a pipeline that use an encoder, with a gate or without."""
+    dense = f"- dense: {flow({'model': model})}"
+    return f"- lexsembridge: {flow({'gate': gate, 'model': model})}\n{dense}" if gate else dense

@@ -33,13 +33,16 @@ class Kind(ABC):
     """Something that can be trained.
 
     Class attributes:
-        Options: a pydantic model of its options, as they stand under ``options`` in a recipe.
+        Options: a pydantic model of its options, as they stand under ``options`` in a recipe. Those that change no more than last
+            bits are declared with :data:`irkit.pipeline.stage.EXECUTION`.
+        version: counts up when the same recipe and examples would give other weights than before.
         training: its own defaults of the schedule, where they are not those of :class:`irkit.train.recipe.Training`.
         least: documents that a query brings along at least, ``training: {group: ...}``.
         models: the options that name models.
     """
 
     Options: ClassVar[type[BaseModel]]
+    version: ClassVar[int] = 1
     training: ClassVar[Mapping[str, Any]] = {}
     least: ClassVar[int] = 1
     models: ClassVar[tuple[str, ...]] = ("model",)

@@ -19,6 +19,7 @@ from irkit.core.errors import ModelError
 from irkit.core.fingerprint import fingerprint
 from irkit.models.device import deterministic
 from irkit.pipeline.context import Advance, Progress
+from irkit.pipeline.stage import decisive
 from irkit.train.checkpoint import (
     Standing,
     load_checkpoint,
@@ -27,6 +28,7 @@ from irkit.train.checkpoint import (
     save_checkpoint,
 )
 from irkit.train.examples import Examples
+from irkit.train.kinds import kind_of
 from irkit.train.learner import Learner
 from irkit.train.recipe import Recipe, Training
 
@@ -140,16 +142,20 @@ def rate(training: Training, step: int, steps: int) -> float:
 
 
 def key_of(recipe: Recipe, examples: Examples, model: str | None, device: str) -> str:
-    """Return the key of a training: everything that decides its weights. A run with another key starts anew."""
-    decisive = recipe.to_data()
-    training = {name: value for name, value in decisive["training"].items() if name != "checkpoint"}
+    """Return the key of a training: everything that decides its weights but for their last bits. A run with another key starts
+    anew.
+    """
+    data, kind = recipe.to_data(), kind_of(recipe.kind)
+    training = {name: value for name, value in data["training"].items() if name != "checkpoint"}
+    options = {name: value for name, value in data["options"].items() if name in decisive(kind.Options)}
     return fingerprint(
         {
             "kind": recipe.kind,
+            "version": kind.version,
             "seed": recipe.seed,
-            "options": decisive["options"],
+            "options": options,
             "training": training,
-            "validation": decisive["validation"],
+            "validation": data["validation"],
             "examples": examples.fingerprint,
             "model": model,
             "device": device.partition(":")[0],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.files import partial_of, refusals_told, tensor_errors
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import offsets_of
 from irkit.train.learner import Surroundings
@@ -23,17 +24,19 @@ _PART = 512
 def kept(
     folder: Path, key: Mapping[str, Any], make: Callable[[], dict[str, NDArray[Any]]]
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays from the folder, or make and keep them there."""
+    """Return arrays from the folder, or make and keep them there.
+
+    Raises:
+        ReportError: when they cannot be written.
+    """
     from safetensors.numpy import load_file, save_file
 
     path = folder / f"{fingerprint(dict(key))[:32]}.safetensors"
     if path.is_file():
         return dict(load_file(path))
-    folder.mkdir(parents=True, exist_ok=True)
     made = make()
-    partial = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(each) for name, each in made.items()}, partial)
-    partial.replace(path)
+    with refusals_told(path), tensor_errors(), partial_of(path) as partial:
+        save_file({name: np.ascontiguousarray(each) for name, each in made.items()}, partial)
     return made
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat
 
 from irkit.models.resolve import read_config
 from irkit.pipeline.graph import Problems
+from irkit.pipeline.stage import EXECUTION
 from irkit.train.distil import Distil
 from irkit.train.examples import Examples
 from irkit.train.kinds import Kind, find_model
@@ -48,9 +49,9 @@ class BlockRankTraining(BaseModel):
     autocast: Literal["none", "bfloat16"] | None = None
     """The arithmetic: bfloat16 on CUDA, none (float32) elsewhere unless given. What is trained is float32 always; weights that are
     not trained are kept in the precision of the arithmetic."""
-    checkpointing: bool = False
+    checkpointing: bool = Field(default=False, json_schema_extra=dict(EXECUTION))
     """Compute layers again in the backward pass: a third more work, and a fraction of the memory."""
-    batch_tokens: PositiveInt = 1 << 16
+    batch_tokens: PositiveInt = Field(default=1 << 16, json_schema_extra=dict(EXECUTION))
     """Tokens of one pass; the lists of a step that do not fit into one share their gradients out over several."""
 
 
@@ -58,6 +59,7 @@ class BlockRankKind(Kind):
     """Attention rerankers."""
 
     Options = BlockRankTraining
+    version = 2
     training: ClassVar = {"epochs": 3, "batch": 32, "group": 20, "temperature": 0.05}
     least = 2
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import numpy as np
 
 from irkit.core.errors import ConfigError, ModelError
+from irkit.core.flow import flow
 from irkit.models.device import is_out_of_memory, use_threads
 from irkit.models.trained import describe
 from irkit.train.blockrank.loss import list_loss
@@ -187,7 +188,8 @@ class BlockRankLearner(Learner):
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that rerank with it."""
-        return f"- bm25: {{k: 100}}\n- blockrank: {{model: {name}, depth: {self.recipe.training.group}}}"
+        options = flow({"model": name, "depth": self.recipe.training.group})
+        return f"- bm25: {{k: 100}}\n- blockrank: {options}"
 
     def facts(self) -> dict[str, Any]:
         """Return how many weights are trained."""

@@ -13,6 +13,7 @@ from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validat
 
 from irkit.core.errors import ConfigError
 from irkit.pipeline.options import OptionError
+from irkit.pipeline.stage import EXECUTION
 from irkit.train.bi_encoder import BiEncoderOptions, open_bi_encoder
 from irkit.train.distil import Distil
 from irkit.train.examples import Examples
@@ -65,7 +66,7 @@ class MultiVectorOptions(BiEncoderOptions):
     """With ``rank``: tokens of a document, likewise."""
     autocast: Literal["none", "bfloat16"] = "none"
     """With ``rank``: the arithmetic of the transformer."""
-    block_tokens: PositiveInt = 1 << 16
+    block_tokens: PositiveInt = Field(default=1 << 16, json_schema_extra=dict(EXECUTION))
     """Document tokens that are looked at together where held-out queries are ranked; changes no result but in the last bits."""
     pool: PositiveInt | None = None
     """The most documents that held-out queries are ranked against; those of the examples unless given. The queries' own, relevant
@@ -101,6 +102,7 @@ class MultiVectorKind(Kind):
     """Heads for token vectors."""
 
     Options = MultiVectorOptions
+    version = 2
 
     @classmethod
     def open(cls, recipe: Recipe, examples: Examples, place: Surroundings) -> Learner:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.flow import flow
 from irkit.core.rankings import offsets_of
 from irkit.models.ragged import Ragged
 from irkit.models.resolve import ResolvedModel
@@ -195,7 +196,7 @@ class TokenLearner(Learner):
     def usage(self, name: str) -> str:
         """Return the step of a pipeline that uses the model."""
         stage = "xtr" if self.options.objective == "xtr" else "maxsim"
-        return f"- {stage}: {{model: {name}}}"
+        return f"- {stage}: {flow({'model': name})}"
 
     def facts(self) -> dict[str, Any]:
         """Return the number of trained weights, and of the documents that held-out queries are ranked against, how far the head

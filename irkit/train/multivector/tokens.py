@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.files import partial_of, refusals_told
 from irkit.core.fingerprint import fingerprint
 from irkit.core.rankings import offsets_of
 from irkit.train.learner import Surroundings
@@ -84,6 +85,5 @@ class TokenCache:
 
     def _write(self, part: int, what: str, values: NDArray[Any]) -> None:
         path = self._file(part, what)
-        partial = path.with_suffix(".partial")
-        values.tofile(partial)
-        partial.replace(path)
+        with refusals_told(path), partial_of(path) as partial:
+            values.tofile(partial)

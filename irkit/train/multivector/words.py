@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from irkit.core.flow import flow
 from irkit.models.trained import describe
 from irkit.train.bi_encoder import identity
 from irkit.train.multivector.late_interaction import Texts, max_sim, mean_of_best
@@ -167,7 +168,7 @@ class WordHeads(TokenLearner):
 
     def usage(self, name: str) -> str:
         """Return the step of a pipeline that uses the model."""
-        return f"- colberter: {{model: {name}}}"
+        return f"- colberter: {flow({'model': name})}"
 
 
 class FrozenWords(WordHeads):

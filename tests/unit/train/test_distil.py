@@ -55,3 +55,12 @@ def test_without_a_teacher_there_is_nothing_to_learn_from() -> None:
     with pytest.raises(ConfigError, match="no scores of a teacher"):
         Distil().check(Examples(["b", "c"], [asked], {}))
     Distil().check(Examples(["b", "c"], [asked, Example("d", (0,), scores=(1.0,))], {}))
+
+
+def test_an_infinite_score_is_none() -> None:
+    scores = torch.tensor([[0.5, 0.3, 0.2, 0.0]], requires_grad=True)
+    found = divergence(scores, torch.tensor([[3.0, float("inf"), -1.0, -float("inf")]]), 0.1, 0.5)
+    expected = divergence(scores, torch.tensor([[3.0, NAN, -1.0, NAN]]), 0.1, 0.5)
+    torch.testing.assert_close(found, expected)
+    found.sum().backward()
+    assert scores.grad is not None and torch.isfinite(scores.grad).all()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from irkit.core.errors import DataError, ReportError
 from irkit.train import examples as module
 from irkit.train.examples import Example, Examples
 
@@ -65,3 +69,63 @@ def test_they_are_read_as_they_were_written(tmp_path: Path) -> None:
     some(8).save(tmp_path / "e.json.gz")
     found = Examples.load(tmp_path / "e.json.gz")
     assert found == some(8) and found.overall({"a keyword": 0.5}) == 0.5
+
+
+@pytest.mark.parametrize(
+    "origin",
+    [
+        {"sources": SOURCES, "places": [[0, 0]] * 7 + [[-1, 7]]},
+        {"sources": [*SOURCES[:2], {**SOURCES[2], "generated": False}]},
+        {"sources": SOURCES, "groups": [0] * 8},
+    ],
+)
+def test_all_that_is_learned_from_is_in_the_fingerprint(origin: dict[str, Any]) -> None:
+    assert replace(some(8), origin=origin).fingerprint != some(8).fingerprint
+
+
+def test_what_is_only_told_is_not(tmp_path: Path) -> None:
+    told = [{**source, "queries": 7} for source in SOURCES]
+    assert replace(some(8), recipe={"name": "x"}, origin={"sources": told}).fingerprint == some(8).fingerprint
+
+
+def written(path: Path, **changes: Any) -> Path:
+    """Write a file of examples of which some keys are others."""
+    some(8).save(path)
+    data = {**json.loads(gzip.decompress(path.read_bytes())), **changes}
+    path.write_bytes(gzip.compress(json.dumps(data).encode()))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": 2}, "the format 2"),
+        ({"documents": ["another"] * 8}, "not as it was written"),
+        ({"documents": 8}, "not as it was written"),
+        ({"origin": []}, "not as it was written"),
+        ({"queries": {}}, "not as it was written"),
+        ({"queries": []}, "not as it was written"),
+        ({"queries": {name: [0] * 2 for name in module._COLUMNS}}, "not as it was written"),
+        ({"queries": {name: [0] * (name == "text") for name in module._COLUMNS}}, "not as it was written"),
+        ({"irkit": "something"}, "no training examples"),
+    ],
+)
+def test_a_damaged_file_is_told_of(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    path = written(tmp_path / "e.json.gz", **changes)
+    with pytest.raises(DataError, match=rf"e\.json\.gz: .*{message}"):
+        Examples.load(path)
+
+
+def test_a_file_with_damaged_bytes_is_told_of(tmp_path: Path) -> None:
+    path = written(tmp_path / "e.json.gz")
+    whole = path.read_bytes()
+    for damaged in (whole[:-20], whole[:20], whole[:10] + b"\xff" * 40 + whole[50:], b"", b"text"):
+        path.write_bytes(damaged)
+        with pytest.raises(DataError, match=r"e\.json\.gz"):
+            Examples.load(path)
+
+
+def test_where_they_cannot_be_written_the_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ReportError, match=r"e\.json\.gz: the file cannot be written"):
+        some(8).save(tmp_path / "file" / "e.json.gz")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,13 @@ from toy_training import Killing, toy_examples, toy_recipe
 
 from irkit.core.errors import ConfigError, IrkitError, ModelError
 from irkit.core.metric import parse_metric
-from irkit.pipeline.context import Runtime
+from irkit.pipeline.context import Runtime, Silent
 from irkit.train.candidates import Candidates
+from irkit.train.checkpoint import Standing, load_checkpoint, save_checkpoint
 from irkit.train.examples import Example, Examples
 from irkit.train.fit import Fitting, alone, fit
-from irkit.train.learner import ndcg
-from irkit.train.loop import batch_of, rate, total_steps
+from irkit.train.learner import Learner, ndcg
+from irkit.train.loop import batch_of, rate, total_steps, train
 from irkit.train.recipe import Recipe, Training
 
 LEXSEMBRIDGE = {
@@ -186,14 +188,64 @@ def test_two_trainings_into_one_folder_at_once_are_refused(tiny_encoder: Path, t
 
 
 def test_what_a_killed_save_left_goes_with_the_next_checkpoint(tmp_path: Path) -> None:
-    from irkit.train.checkpoint import Standing, load_checkpoint, save_checkpoint
-
     (tmp_path / ".checkpoint-00000001.99.partial").mkdir()
     save_checkpoint(tmp_path, Standing(2), {"weights": {"w": torch.ones(2)}}, "key")
     save_checkpoint(tmp_path, Standing(2), {"weights": {"w": torch.zeros(2)}}, "key")
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-00000002"]
     found = load_checkpoint(tmp_path, "key")
     assert found is not None and found[1]["weights"]["w"].tolist() == [0.0, 0.0]
+
+
+class Sloping(Learner):
+    """Two numbers that grow with every step; the held-out queries like them best at 0.2 and know nothing of the loss."""
+
+    against = "nothing"
+    save = usage = None  # type: ignore[assignment]
+
+    def __init__(self) -> None:
+        self.weights = {name: torch.nn.Parameter(torch.zeros(1)) for name in "ab"}
+        self.steps: list[int] = []
+
+    def groups(self, training: Training) -> list[dict[str, Any]]:
+        return [{"params": list(self.weights.values()), "lr": training.lr, "weight_decay": 0.0}]
+
+    def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
+        self.steps.append(step)
+        return (-3 * self.weights["a"] - 4 * self.weights["b"]).sum()
+
+    def validate(self) -> dict[str, float]:
+        return {"toy": -abs(float(self.weights["a"].detach()) - 0.2)}
+
+
+Sloping.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
+
+
+def sloped(folder: Path, key: str = "key", **training: Any) -> tuple[Sloping, Standing]:
+    recipe = toy_recipe(training={"epochs": 2, "lr": 0.1, "warmup": 0.0, **training}, validation={"every": 1})
+    learner = Sloping()  # type: ignore[abstract]
+    return learner, train(learner, recipe, toy_examples(), folder, Silent(), "toy", key)
+
+
+def test_what_is_left_are_the_best_weights(tmp_path: Path) -> None:
+    learner, standing = sloped(tmp_path)
+    best = standing.looks[str(standing.best_step)]
+    assert 0 < standing.best_step < standing.step == 10
+    assert learner.validate() == best == max(standing.looks.values(), key=lambda look: look["toy"])
+
+
+def test_a_checkpoint_of_another_key_is_not_gone_on_from(tmp_path: Path) -> None:
+    first, standing = sloped(tmp_path)
+    assert first.steps == [*range(10)]
+    again, stood = sloped(tmp_path)
+    assert again.steps == [] and stood == standing and again.validate() == first.validate()
+    assert sloped(tmp_path, "another")[0].steps == [*range(10)]
+
+
+def test_long_gradients_are_clipped(tmp_path: Path) -> None:
+    for clip, expected in ((0.5, (-0.3, -0.4)), (6.0, (-3.0, -4.0))):
+        learner, _ = sloped(tmp_path / str(clip), clip=clip)
+        found = [float(each.grad) for each in learner.weights.values()]  # type: ignore[arg-type]
+        assert found == pytest.approx(expected, rel=1e-5)
 
 
 def test_variants_have_folders_of_their_own(tiny_encoder: Path, tmp_path: Path) -> None:

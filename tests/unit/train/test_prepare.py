@@ -77,6 +77,24 @@ def test_queries_of_one_passage_are_held_out_together(workspace: Workspace, seed
     assert [source["generated"] for source in examples.origin["sources"]] == [False, True]
 
 
+def test_no_more_are_held_out_than_the_recipe_says(workspace: Workspace) -> None:
+    held = [
+        len(prepare(recipe({"collection": DATA}, validation={"share": 0.8, "queries": most}), workspace).held)
+        for most in (100, 4)
+    ]
+    assert held[0] > 4 >= held[1] > 1
+
+
+def test_the_best_hits_are_skipped(workspace: Workspace, toy_stages: Path) -> None:
+    found = []
+    for skip in (0, 2):
+        negatives = {"pipeline": ["toy"], "depth": 6, "skip": skip}
+        examples = prepare(recipe({"collection": DATA}, negatives=negatives), workspace)
+        found.append([[examples.documents[n] for n in query.negatives] for query in examples.queries])
+    for whole, less in zip(*found, strict=True):
+        assert less == whole[len(whole) - len(less) :] and 1 <= len(whole) - len(less) <= 2
+
+
 def test_vectors_come_from_the_store_where_a_search_left_them(
     workspace: Workspace, tiny_encoder: Path
 ) -> None:

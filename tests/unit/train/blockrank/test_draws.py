@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from tiny_lm import open_tiny, tiny_lm
 
 from irkit.config.yaml import Located
 from irkit.models.lm.model import CausalLM
+from irkit.stages.rerank.blockrank_prompt import FAR
 from irkit.train.blockrank.draws import ListMaker
 from irkit.train.examples import Example, Examples
 from irkit.train.loop import batch_of
@@ -25,8 +28,9 @@ def lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_lm(tmp_path_factory.mktemp("lm") / "tiny")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def model(lm: Path) -> CausalLM:
+    """A test's own: a maker reads ahead in a thread, and no tokeniser may be called from two."""
     return open_tiny(lm)
 
 
@@ -38,13 +42,13 @@ def examples() -> Examples:
     return Examples(documents, queries, {}, {"sources": []})
 
 
-def recipe(lm: Path, **options: Any) -> Recipe:
+def recipe(lm: Path, group: int = 4, **options: Any) -> Recipe:
     data = {
         "name": "toy",
         "kind": "blockrank",
         "data": ["irkit/limit-synthetic"],
         "negatives": {"pipeline": ["bm25"]},
-        "training": {"steps": 60, "epochs": 99, "batch": 4, "group": 4},
+        "training": {"steps": 60, "epochs": 99, "batch": 4, "group": group},
         "options": {"model": str(lm), "layer": 2, "query_position": 400, **options},
     }
     return read_recipe(Located(data, "recipe"))
@@ -149,6 +153,89 @@ def test_what_is_relevant_and_not_learned_from_fills_up_no_list(lm: Path, model:
     given = Examples(examples().documents, [query, *examples().queries], {}, {"sources": []})
     drawn = ListMaker(recipe(lm), given, model)._drawn(0, np.random.default_rng(0))
     assert sorted(drawn.documents) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("family", "positions", "far"),
+    [("llama", FAR + 4096, True), ("llama", 4096, False), ("mistral", FAR + 4096, False)],
+)
+def test_a_question_stands_far_off_where_the_model_can_look_as_far(
+    tmp_path: Path, family: str, positions: int, far: bool
+) -> None:
+    """A sliding layer sees nothing from there."""
+    model = open_tiny(tiny_lm(tmp_path / "lm", family, max_position_embeddings=positions))
+    maker = ListMaker(recipe(tmp_path / "lm", query_position=None), examples(), model)
+    for batch in [*maker.of_step([0], 0), *(each for _, each in maker.held([3], 1))]:
+        last = batch.lesson.segments.bounds[-2]
+        behind = batch.lesson.positions[:last].max() + 1
+        assert batch.lesson.positions[last] == (FAR if far else behind)
+
+
+def shown(
+    model: CausalLM, maker: ListMaker, rows: Sequence[int], step: int
+) -> Iterator[tuple[list[int], Any, Any]]:
+    """Yield, of every list of a step, its documents as the model reads them, which are relevant, and a teacher's scores."""
+    for batch in maker.of_step(rows, step):
+        texts = model.tokenizer.decode(batch.lesson.ids)
+        numbers = iter(map(int, re.findall(r"CONTENT: The Wing(\d+) ", texts)))
+        for there, relevant, teacher in zip(batch.there, batch.relevant, batch.teacher, strict=True):
+            own = [next(numbers) for _ in range(there.sum())]
+            yield own, relevant[: len(own)], teacher[: len(own)]
+
+
+@pytest.mark.parametrize(("group", "count"), [(4, 1), (10, 2), (20, 4), (30, 4)])
+def test_documents_keep_their_relevance_and_scores_wherever_they_stand(
+    lm: Path, model: CausalLM, group: int, count: int
+) -> None:
+    """A teacher's score is here the document's number; of the last one and of fillers it told nothing."""
+    good, bad = (9, 8, 7, 6, 5, 4), tuple(range(10, 32))
+    scores = (*map(float, (*good, *bad[:-1])), np.nan)
+    query = Example("Which Wing", good, bad, scores=scores)
+    given = Examples(examples().documents, [query] * 8, {}, {"sources": []})
+    maker, right, places = ListMaker(recipe(lm, group), given, model), set(), set()
+    for step in range(6):
+        for numbers, relevant, teacher in shown(model, maker, range(4), step):
+            assert len({*numbers}) == len(numbers) == group
+            assert relevant.sum() == count and relevant.tolist() == [each in good for each in numbers]
+            np.testing.assert_array_equal(teacher, [each if each in scores else np.nan for each in numbers])
+            right.update(np.array(numbers)[relevant].tolist())
+            places.update(np.flatnonzero(relevant).tolist())
+    assert right == {*good} and len(places) > 0.7 * group, "each is drawn, and stands anywhere"
+
+
+def test_lists_are_filled_up_with_what_is_like_the_relevant_one_and_is_none(
+    lm: Path, model: CausalLM
+) -> None:
+    """Every third document is read without its title; the last ten are other readings of the first ten."""
+    places = [[-1 if number % 3 == 0 else 0, number] for number in range(40)]
+    origin = {"sources": [], "places": places, "groups": [*range(30), *range(10)]}
+    queries = [Example("Which Wing", (i,), (i + 1,), also=(i + 12, i + 15)) for i in range(8)]
+    given, said = Examples(examples().documents, queries, {}, origin), recipe(lm, 8)
+    maker, met = ListMaker(said, given, model), set()
+    for step in range(12):
+        rows = batch_of(said, given, step)
+        for row, (numbers, _, _) in zip(rows, shown(model, maker, rows, step), strict=True):
+            fillers = {*numbers} - {row, row + 1}
+            assert len(numbers) == 8 and len(fillers) == 6
+            assert {each % 3 == 0 for each in fillers} == {row % 3 == 0}
+            assert fillers.isdisjoint({row + 12, row + 15, row + 30})
+            met |= fillers
+    assert len(met) > 30
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 4), (1000, 2)])
+def test_a_step_is_parted_by_its_tokens_and_has_the_same_lists(
+    lm: Path, model: CausalLM, size: int, count: int
+) -> None:
+    last = 59  # nothing is read ahead
+    rows = batch_of(recipe(lm), examples(), last)
+    (whole,) = ListMaker(recipe(lm), examples(), model).of_step(rows, last)
+    parts = ListMaker(recipe(lm, batch_tokens=size), examples(), model).of_step(rows, last)
+    assert len(parts) == count
+    assert all(len(part.there) == 1 or len(part.lesson.ids) <= size for part in parts)
+    for name in ("lesson.ids", "relevant", "there"):
+        of = attrgetter(name)
+        assert np.array_equal(np.concatenate([of(part) for part in parts]), of(whole)), name
 
 
 def _id(model: CausalLM, block: Any) -> int:

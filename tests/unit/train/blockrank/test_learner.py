@@ -8,10 +8,12 @@ from functools import cache
 from itertools import permutations
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+import torch.utils.checkpoint
 from adapting import adapt
 from blockranking import scored
 from safetensors.torch import load_file
@@ -22,6 +24,7 @@ from irkit.config.yaml import Located
 from irkit.core.errors import ConfigError, ModelError
 from irkit.pipeline.context import Context, Runtime
 from irkit.stages.rerank.blockrank import BlockRank
+from irkit.stages.rerank.blockrank_prompt import FAR
 from irkit.train.blockrank.learner import BlockRankLearner
 from irkit.train.examples import Example, Examples
 from irkit.train.fit import Fitting, fit
@@ -34,7 +37,7 @@ FULL = {"rank": None}
 
 @pytest.fixture(scope="module")
 def lm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_lm(tmp_path_factory.mktemp("lm") / "tiny")
+    return tiny_lm(tmp_path_factory.mktemp("lm") / "tiny", max_position_embeddings=FAR + 4096)
 
 
 @cache
@@ -125,7 +128,10 @@ def whole(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dic
     return folder, kept(lm, folder)
 
 
-@pytest.mark.parametrize("options", [{}, FULL, {"layout": "query-free"}, {**FULL, "layout": "query-free"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, FULL, {"layout": "query-free"}, {**FULL, "layout": "query-free"}, {"query_position": None}],
+)
 def test_the_stage_scores_as_was_learned(
     lm: Path, tmp_path: Path, make_context: Callable[..., Context], options: dict[str, Any]
 ) -> None:
@@ -141,7 +147,8 @@ def test_the_stage_scores_as_was_learned(
         own._maker._ids = lambda documents, draws: codes[documents].tolist()  # type: ignore[method-assign]
     context = make_context([examples().documents[number] for number in np.argsort(codes)])
     fitting = {"words": 5, "block_tokens": 120, "layer": 2, "layout": options.get("layout", "released")}
-    stage = BlockRank(model=str(folder), dtype="float32", depth=None, query_position=400, **fitting)
+    position = options.get("query_position", 400)
+    stage = BlockRank(model=str(folder), dtype="float32", depth=None, query_position=position, **fitting)
     state = stage.prepare(context)
     rows, ndcg = examples().held.tolist(), []
     for lists, batch in own._maker.held(rows, 3):
@@ -201,12 +208,28 @@ def test_a_killed_training_gives_the_same_weights(
     assert not alike(whole[0], tmp_path / "other")
 
 
-@pytest.mark.parametrize("change", [{"batch_tokens": 1}, {"batch_tokens": 1200}, {"checkpointing": True}])
-def test_passes_and_checkpoints_change_nothing(lm: Path, tmp_path: Path, change: dict[str, Any]) -> None:
+@pytest.mark.parametrize(
+    ("change", "passes", "checkpoints"),
+    [({"batch_tokens": 1}, 4, 0), ({"batch_tokens": 1200}, 2, 0), ({"checkpointing": True}, 1, 2)],
+)
+def test_passes_and_checkpoints_change_nothing(
+    lm: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    change: dict[str, Any],
+    passes: int,
+    checkpoints: int,
+) -> None:
+    """A layer below the one that is read is a checkpoint."""
     found = []
-    for options in (change, {}):
+    for options, calls in ((change, (passes, checkpoints)), ({}, (1, 0))):
         own = learner(lm, tmp_path, examples(True), options={"distil": {"weight": 0.5}, **options})
-        loss = own.loss([1, 2, 3, 5], 0)
+        shares, checkpoint = Mock(wraps=own.reader.shares), Mock(wraps=torch.utils.checkpoint.checkpoint)
+        with monkeypatch.context() as patched:
+            patched.setattr(own.reader, "shares", shares)
+            patched.setattr("torch.utils.checkpoint.checkpoint", checkpoint)
+            loss = own.loss([1, 2, 3, 5], 0)
+        assert (shares.call_count, checkpoint.call_count) == calls
         (2 * loss).backward()
         found.append((loss.detach(), {name: each.grad for name, each in own.weights.items()}))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=0)
@@ -224,6 +247,14 @@ def test_a_teacher_adds_to_the_loss(lm: Path, tmp_path: Path) -> None:
     ]
     assert float(both[0].detach()) > 0.01
     assert float(both[1].detach()) == pytest.approx(2 * float(both[0].detach()), rel=1e-3)
+
+
+def test_matrices_alone_decay(lm: Path, tmp_path: Path) -> None:
+    own = learner(lm, tmp_path, options=FULL, training={"weight_decay": 0.3})
+    groups = own.groups(own.recipe.training)
+    decays = {id(each): group["weight_decay"] for group in groups for each in group["params"]}
+    expected = {id(each): 0.0 if each.ndim == 1 else 0.3 for each in own.weights.values()}
+    assert decays == expected and {*decays.values()} == {0.0, 0.3}
 
 
 def test_the_layer_is_that_behind_the_first_half(lm: Path, tmp_path: Path) -> None:

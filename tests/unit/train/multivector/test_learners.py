@@ -97,12 +97,13 @@ def test_a_head_learns_and_what_is_saved_scores_as_it_did(
     )
 
 
+@pytest.mark.parametrize("prompts", [{}, {"query_prompt": "green blue ", "document_prompt": "red "}])
 @pytest.mark.parametrize("name", ["contrastive", "lora"])
 def test_the_encoder_gives_the_tokens_that_were_trained(
-    tiny_encoder: Path, tmp_path: Path, name: str
+    tiny_encoder: Path, tmp_path: Path, name: str, prompts: dict[str, str]
 ) -> None:
     """The folder is a model: whoever opens it gets the learner's token vectors."""
-    trained = learner(tiny_encoder, tmp_path, **VARIANTS[name])
+    trained = learner(tiny_encoder, tmp_path, **VARIANTS[name], **prompts)
     with torch.no_grad():
         for number, group in enumerate(trained.groups(trained.recipe.training)):
             random = torch.Generator().manual_seed(number)
@@ -328,3 +329,12 @@ def test_the_recipes_are_valid(name: str) -> None:
     contrastive, xtr = (recipe.variant(each) for each in ("contrastive", "xtr"))
     assert contrastive.training == xtr.training and contrastive.seed == xtr.seed
     assert [each.options.objective for each in (contrastive, xtr)] == ["contrastive", "xtr"]
+
+
+@pytest.mark.parametrize("name", ["models/mine", "my models/a: b #1", "it's {odd}, [so]"])
+def test_usage_names_the_folder(tiny_encoder: Path, tmp_path: Path, name: str) -> None:
+    import yaml
+
+    for options, stage in (({}, "maxsim"), ({"objective": "xtr"}, "xtr"), ({"reduce": "words"}, "colberter")):
+        said = learner(tiny_encoder, tmp_path, **options).usage(name)
+        assert yaml.safe_load(said) == [{stage: {"model": name}}]

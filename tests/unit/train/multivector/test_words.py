@@ -257,6 +257,30 @@ def test_sentence_vectors_learn_from_the_teacher_too(tiny_encoder: Path, tmp_pat
     assert added == pytest.approx(float(both.detach()), rel=1e-4) and added > 0
 
 
+def test_sentence_vectors_have_a_loss_of_their_own(tiny_encoder: Path, tmp_path: Path) -> None:
+    """They learn even where the fused score makes no use of them."""
+    mine = learner(tiny_encoder, tmp_path)
+    mine.heads["score_merger"].data.fill_(-200)
+    mine.loss([0, 1, 2, 3], 0).backward()
+    slope = mine.heads["compressor_retrieval.weight"].grad
+    assert slope is not None and slope.abs().sum() > 0
+
+
+def test_gates_have_a_rate_of_their_own_and_matrices_alone_decay(tiny_encoder: Path, tmp_path: Path) -> None:
+    mine = learner(tiny_encoder, tmp_path, gate_lr=0.5)
+    groups = mine.groups(mine.recipe.training.model_copy(update={"lr": 0.1, "weight_decay": 0.3}))
+    of = {id(each): (group["lr"], group["weight_decay"]) for group in groups for each in group["params"]}
+    assert {name: of[id(each)] for name, each in mine.weights.items()} == {
+        "head": (0.1, 0.3),
+        "compressor.bias": (0.1, 0.0),
+        "compressor_retrieval.weight": (0.1, 0.3),
+        "compressor_retrieval.bias": (0.1, 0.0),
+        "stop_word_reducer.weight": (0.5, 0.0),
+        "stop_word_reducer.bias": (0.5, 0.0),
+        "score_merger": (0.5, 0.0),
+    }
+
+
 @pytest.mark.parametrize("lost", [HEADS, ADAPTER, ADAPTER_WEIGHTS])
 def test_a_missing_file_is_an_error(tiny_encoder: Path, tmp_path: Path, lost: str) -> None:
     shaken(tiny_encoder, tmp_path, 2)
