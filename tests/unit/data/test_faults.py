@@ -16,6 +16,7 @@ from irkit.store import Store
 
 Load = Callable[..., Collection]
 GOOD = b'{"_id": "a", "text": "t"}\n'
+PACKED = gzip.compress(GOOD * 9, mtime=0)  # the same in every process: it names tests
 HEADER = b"query-id\tcorpus-id\tscore\n"
 
 
@@ -41,8 +42,8 @@ HEADER = b"query-id\tcorpus-id\tscore\n"
         ("corpus.jsonl", GOOD + b'{"_id": "b", "text": "\0"}', "corpus.jsonl:2", "not valid JSON"),
         ("corpus.jsonl", b"", "corpus.jsonl", "there is no document"),
         ("corpus.jsonl", b"\n \n", "corpus.jsonl", "there is no document"),
-        ("corpus.jsonl", gzip.compress(GOOD * 9)[:-9], "corpus.jsonl", "cut short"),
-        ("corpus.jsonl", gzip.compress(GOOD * 9)[:12] + b"\xff" * 20, "corpus.jsonl", "damaged"),
+        ("corpus.jsonl", PACKED[:-9], "corpus.jsonl", "cut short"),
+        ("corpus.jsonl", PACKED[:12] + b"\xff" * 20, "corpus.jsonl", "damaged"),
         ("corpus.jsonl", b"a\tt\nb\tt\tt\n", "corpus.jsonl:2", "3 tab-separated columns, not 2"),
         ("corpus.jsonl", b"just text\n", "corpus.jsonl:1", "1 tab-separated columns, not 2"),
         ("queries.jsonl", GOOD * 2, "queries.jsonl:2", r"the query id 'a' appears twice\n.*queries.jsonl:1"),
