@@ -96,7 +96,8 @@ class Store:
         """
         found = self.find(recipe)
         if found is not None:
-            self._sweep(self.root / "building" / recipe.key)
+            for left in (recipe.key, TRASH + recipe.key):
+                self._sweep(self.root / "building" / left)
             return found
         with self._writing(), self._lock(recipe):
             found = self.find(recipe)  # another process may have built it while this one waited
@@ -231,7 +232,7 @@ class Store:
         return Artifact.read(place)
 
     def _sweep(self, folder: Path) -> None:
-        """Remove what a killed process left in ``building``, unless another one is at work there."""
+        """Remove what a killed process left in ``building``, of a build or of a removal, unless another one is at work there."""
         if folder.is_dir():
             with suppress(StoreError, OSError):  # a read-only store is as good for reading
                 self.remove(folder)

@@ -161,9 +161,10 @@ def test_half_a_shard_is_written_again(store: Store) -> None:
     assert store.get(RECIPE, again).meta == {"text": "whole"}
 
 
-def test_what_a_kill_left_beside_a_finished_artifact_is_swept_up(store: Store) -> None:
+@pytest.mark.parametrize("left", [RECIPE.key, f".trash-{RECIPE.key}"])  # by a build, by the sweeping up
+def test_what_a_kill_left_beside_a_finished_artifact_is_swept_up(store: Store, left: str) -> None:
     store.get(RECIPE, write)
-    shards = store.root / "building" / RECIPE.key / "shards"
+    shards = store.root / "building" / left / "shards"
     shards.mkdir(parents=True)
     (shards / "0").write_text("large", encoding="utf-8")
     store.get(RECIPE, never)
