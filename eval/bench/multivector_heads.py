@@ -13,6 +13,7 @@ token is among the k' = 1000 that some query token retrieves, exactly; and bytes
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -139,26 +140,43 @@ def table(name: str, rows: list[Row]) -> None:
         print(f"| {' | '.join(cells)} |", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def opened(
+    doc: str | None, trained: str, model: str
+) -> tuple[argparse.Namespace, Iterator[tuple[str, Collection, Workspace]]]:
+    """Return the options of the command line, and each of its collections with its name and the workspace.
+
+    Args:
+        doc: what the script does.
+        trained: the option that names trained folders.
+        model: what the option ``--model`` is for.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--collection", nargs="+", required=True, type=Path, help="BEIR folders")
     parser.add_argument("--split", default="test")
-    parser.add_argument("--heads", nargs="*", default=[], help="trained folders, or names such as irkit/...")
-    parser.add_argument("--model", default="minilm", help="what PCA and the last row start from")
+    parser.add_argument(trained, nargs="*", default=[], help="trained folders, or names such as irkit/...")
+    parser.add_argument("--model", default="minilm", help=model)
     parser.add_argument(
         "--work", required=True, type=Path, help="its folder indexes/ keeps what was computed"
     )
     parser.add_argument("--device")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    runtime = Runtime(options.device, options.threads)
-    workspace = Workspace(root=Path.cwd(), store_root=options.work / "indexes", runtime=runtime)
-    for path in options.collection:
-        collection = workspace.open(LocalSpec(path=str(path), split=options.split, name=path.name))
-        table(path.name, [look(way, collection, workspace) for way in ways(options.model, options.heads)])
+
+    def collections() -> Iterator[tuple[str, Collection, Workspace]]:
+        options.work.mkdir(parents=True, exist_ok=True)
+        runtime = Runtime(options.device, options.threads)
+        workspace = Workspace(root=Path.cwd(), store_root=options.work / "indexes", runtime=runtime)
+        for path in options.collection:
+            spec = LocalSpec(path=str(path), split=options.split, name=path.name)
+            yield path.name, workspace.open(spec), workspace
+
+    return options, collections()
+
+
+def main() -> None:
+    options, collections = opened(__doc__, "--heads", "what PCA and the last row start from")
+    for name, collection, workspace in collections:
+        table(name, [look(way, collection, workspace) for way in ways(options.model, options.heads)])
 
 
 if __name__ == "__main__":

@@ -14,21 +14,17 @@ whether the row is on the Pareto front: no other one has a better score and fewe
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from multivector_heads import DEPTH, Way, ndcg
+from multivector_heads import DEPTH, Way, ndcg, opened
 from numpy.typing import NDArray
 
 from irkit.api.workspace import Workspace
 from irkit.core.rankings import Rankings
 from irkit.data.collection import Collection
-from irkit.data.spec import LocalSpec
 from irkit.evaluate.significance import holm, t_test
-from irkit.pipeline.context import Runtime
 from irkit.report.pairs import TIE
 from irkit.stages.multivector.colberter import Colberter
 from irkit.stages.multivector.maxsim import MaxSim
@@ -119,31 +115,15 @@ def table(name: str, rows: list[Row]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--collection", nargs="+", required=True, type=Path, help="BEIR folders")
-    parser.add_argument("--split", default="test")
-    parser.add_argument("--models", nargs="*", default=[], help="trained folders, or names such as irkit/...")
-    parser.add_argument("--model", default="minilm", help="what they were trained on")
-    parser.add_argument(
-        "--work", required=True, type=Path, help="its folder indexes/ keeps what was computed"
-    )
-    parser.add_argument("--device")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
-    options.work.mkdir(parents=True, exist_ok=True)
-    runtime = Runtime(options.device, options.threads)
-    workspace = Workspace(root=Path.cwd(), store_root=options.work / "indexes", runtime=runtime)
+    options, collections = opened(__doc__, "--models", "what they were trained on")
     plain: dict[str, Any] = {"model": options.model}
     tokens = [Way("MaxSim, as they are", plain)]
     tokens += [Way(f"MaxSim, PCA-{dim}", {**plain, "tokens": {"dim": dim}}) for dim in (64, 32)]
     words = [Way("words, as they are", plain), Way("words, PCA-32", {**plain, "tokens": {"dim": 32}})]
     words += [Way(each, {"model": each}) for each in options.models]
-    for path in options.collection:
-        collection = workspace.open(LocalSpec(path=str(path), split=options.split, name=path.name))
+    for name, collection, workspace in collections:
         rows = [token_row(way, collection, workspace) for way in tokens]
-        table(path.name, rows + [word_row(way, collection, workspace) for way in words])
+        table(name, rows + [word_row(way, collection, workspace) for way in words])
 
 
 if __name__ == "__main__":
