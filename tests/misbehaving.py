@@ -77,6 +77,27 @@ def slow(seconds: float, body: dict[str, Any]) -> tuple[int, dict[str, str], byt
     return well(body)
 
 
+class Held:
+    """Answers that wait for each other instead of for a clock: the first comes once ``together`` were asked for, those that
+    ``late`` picks come when the writer says that it is stopping.
+    """
+
+    def __init__(self, together: int, late: Callable[[str], bool] = lambda _text: False) -> None:
+        self.said: list[str] = []
+        self._asked, self._late, self._stopping = threading.Barrier(together), late, threading.Event()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+        self._stopping.set()
+
+    def __call__(self, number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if number < self._asked.parties:
+            self._asked.wait(30)
+        if self._late(user(body)):
+            assert self._stopping.wait(30)
+        return well(body)
+
+
 @contextmanager
 def endpoint() -> Iterator[Endpoint]:
     made = Endpoint()

@@ -223,17 +223,6 @@ def test_a_failure_keeps_what_is_done_and_nothing_is_paid_twice(
     assert counts["tokens/completion"] == 40
 
 
-def test_what_is_under_way_when_another_fails_is_kept(served: Endpoint, make: Make) -> None:
-    served.plan = lambda n, body: refuse(403) if user(body) == "bad" else slow(0.2, body)
-    seen: list[int] = []
-    with pytest.raises(ModelError, match="403"):
-        make(concurrency=2).write(
-            jobs("good", "bad", "later", "later still"), lambda place, _text: seen.append(place)
-        )
-    assert seen == [0]
-    assert len(served.requests) == 2
-
-
 def test_a_budget_of_requests_is_exact(served: Endpoint, make: Make, tmp_path: Path) -> None:
     asked = jobs(*[f"q{number}" for number in range(5)])
     counts = Counter[str]()

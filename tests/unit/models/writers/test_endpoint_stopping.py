@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from misbehaving import KEY, Endpoint, endpoint, refuse, slow, user, well
+from misbehaving import KEY, Endpoint, Held, endpoint, refuse, user, well
 
 from irkit.core.errors import ModelError, StoreError
 from irkit.models.writers import Job, Keeper, Prompt, Sampling, Text
@@ -65,19 +65,23 @@ def answer(content: str, **more: Any) -> tuple[int, dict[str, str], bytes]:
 def test_ctrl_c_keeps_what_is_under_way_and_asks_nothing_new(
     served: Endpoint, make: Make, tmp_path: Path
 ) -> None:
-    served.plan = lambda _n, body: slow(0.05 if user(body) == "a" else 0.6, body)
-    said: list[str] = []
+    held = Held(together=2, late=lambda text: text != "a")
+
+    def plan(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+        return held(number, body)
+
+    served.plan = plan
     ledger = Store(tmp_path).ledger("texts")
-    stopper = threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT))
-    stopper.start()
     with pytest.raises(KeyboardInterrupt):
-        Keeper(make(say=said.append), ledger, Counter()).texts(jobs("a", "b", "c", "d", "e"))
-    stopper.join()
+        Keeper(make(say=held.say), ledger, Counter()).texts(jobs("a", "b", "c", "d", "e"))
     assert len(served.requests) == len(ledger) == 3
-    assert said == ["stopping: waiting for 2 answers under way, which are paid for"]
+    assert held.said == ["stopping: waiting for 2 answers under way, which are paid for"]
 
 
-def test_an_interruption_while_a_text_is_written_down_loses_none(make: Make) -> None:
+def test_an_interruption_while_a_text_is_written_down_loses_none(served: Endpoint, make: Make) -> None:
+    served.plan = Held(together=2)
     kept: list[int] = []
 
     def keep(place: int, _text: Text) -> None:
@@ -93,7 +97,7 @@ def test_an_interruption_while_a_text_is_written_down_loses_none(make: Make) -> 
 
 
 def test_a_full_disk_costs_no_other_answer(served: Endpoint, make: Make) -> None:
-    served.plan = lambda _n, body: slow(0.2 if user(body) == "b" else 0.0, body)
+    served.plan = held = Held(together=2, late=lambda text: text == "b")
     kept: list[int] = []
 
     def keep(place: int, _text: Text) -> None:
@@ -102,8 +106,23 @@ def test_a_full_disk_costs_no_other_answer(served: Endpoint, make: Make) -> None
         kept.append(place)
 
     with pytest.raises(StoreError, match="disk is full"):
-        make().write(jobs("a", "b", "c", "d"), keep)
+        make(say=held.say).write(jobs("a", "b", "c", "d"), keep)
     assert kept == [1]
+    assert len(served.requests) == 2
+
+
+def test_what_is_under_way_when_another_fails_is_kept(served: Endpoint, make: Make) -> None:
+    held = Held(together=2, late=lambda text: text == "good")
+
+    def plan(number: int, body: dict[str, Any]) -> tuple[int, dict[str, str], bytes]:
+        answer = held(number, body)
+        return refuse(403) if user(body) == "bad" else answer
+
+    served.plan = plan
+    seen: list[int] = []
+    with pytest.raises(ModelError, match="403"):
+        make(say=held.say).write(jobs("good", "bad", "later"), lambda place, _text: seen.append(place))
+    assert seen == [0]
     assert len(served.requests) == 2
 
 
@@ -121,10 +140,10 @@ def test_an_error_that_nobody_thought_of_is_told_and_costs_no_other_answer(
 
     asked, original = threading.Event(), module.post
     monkeypatch.setattr(module, "post", post)
-    served.plan = lambda _n, body: slow(0.2, body)
+    served.plan = held = Held(together=1, late=lambda text: text == "good")
     kept: list[int] = []
     with pytest.raises(ModelError, match=r"ZeroDivisionError: with \*\*\*") as caught:
-        make().write(jobs("odd", "good", "later"), lambda place, _text: kept.append(place))
+        make(say=held.say).write(jobs("odd", "good", "later"), lambda place, _text: kept.append(place))
     assert kept == [1]
     assert KEY not in str(caught.value)
     assert caught.value.__cause__ is None
