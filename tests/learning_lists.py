@@ -15,13 +15,15 @@ Prompts = list[tuple[Segments, Read]]
 
 def prompts(sizes: tuple[int, ...] = (3, 6, 4), seed: int = 0) -> Prompts:
     rng, made = np.random.default_rng(seed), []
-    for count in sizes:
+    for place, count in enumerate(sizes):
         lead, lengths = int(rng.integers(2, 7)), rng.integers(3, 12, count)
         total = lead + int(lengths.sum())
         parts = [(rng.integers(5, 400, lead), 0, (0, 0))]
         parts += [(rng.integers(5, 400, each), lead, (0, lead)) for each in lengths]
         parts += [(rng.integers(5, 400, 7), 40, (0, total))]
-        made.append((Segments.of(parts), Read((total + 4, total + 6), (lead, total), over="documents")))
+        made.append(
+            (Segments.of(parts), Read((total + 4 - place, total + 6), (lead, total), over="documents"))
+        )
     return made
 
 

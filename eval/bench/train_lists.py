@@ -121,7 +121,7 @@ def lists(layout: str, count: int) -> list[ListTokens]:
     first, found = ids(FIRST[layout]), []
     for _ in range(count):
         lead = first if layout == "query-free" else ids(FIRST[layout])
-        question = Question("q", lead, ids(LAST), LAST - 1, None, 512)
+        question = Question("q", lead, ids(LAST), (LAST - 2, LAST), None, 512)
         blocks = [ids(TOKENS) for _ in range(DOCUMENTS)]
         found.append(ListTokens(question, blocks, np.arange(DOCUMENTS) < 1, np.full(DOCUMENTS, np.nan)))
     return found

@@ -20,10 +20,8 @@ from irkit.pipeline.context import Context
 from irkit.pipeline.stage import Batch, Reranker
 from irkit.stages.rerank.blockrank_options import BlockRankOptions, Decided
 from irkit.stages.rerank.blockrank_prompt import (
-    FAR,
     Frame,
     Ints,
-    Question,
     behind,
     encode_documents,
     pieces,
@@ -31,7 +29,6 @@ from irkit.stages.rerank.blockrank_prompt import (
 )
 from irkit.stages.rerank.blockrank_scores import Asked, Floats, Shares, groups
 from irkit.stages.rerank.depth import rerank
-from irkit.stages.rerank.language import first_words
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -51,8 +48,6 @@ class BlockRankState:
         decided: the options that the experiment may leave to the model.
         frame: the model's template.
         heads: those that are read, by layer.
-        start: the position of the question's first token; None for right behind the documents.
-        first: block 0, where no query is in it.
         kept: computes, and keeps, documents without their query; None where a prompt is read in one piece.
         notes: takes what was decided.
         counts: takes how many documents were cut.
@@ -64,8 +59,6 @@ class BlockRankState:
     decided: Decided
     frame: Frame
     heads: Mapping[int, tuple[int, ...]]
-    start: int | None
-    first: Ints | None
     kept: KeptDocuments | None
     notes: dict[str, Any]
     counts: Counter[str]
@@ -76,7 +69,7 @@ class BlockRank(BlockRankOptions, Reranker):
     """Read all candidates of a query in one prompt, in which a document sees the instruction and itself, and the question
     everything; a document's score is the share of attention that it gets (Gupta et al., 2025, arXiv 2510.05396).
 
-    Score of document d = mean over heads h and the signal tokens r ("[" and the token before it) of the sum over the tokens t of d
+    Score of document d = mean over heads h and the signal tokens r (``signal``) of the sum over the tokens t of d
     of softmax_t(q_hr . k_ht / sqrt(head_dim)), the softmax over the tokens of all documents, at one layer. The scores of a list
     sum to 1 and say nothing across lists. An empty document is read as its block without content, and has that block's score. A
     blank query leaves the order as it is.
@@ -106,7 +99,6 @@ class BlockRank(BlockRankOptions, Reranker):
         model = self.load_model(context)
         heads = self._read_heads(model, context, decided.layer)
         frame, window = Frame.of(model), sliding_window(model)
-        start = decided.query_position or (None if window else FAR)
         first = frame.first(model, None) if decided.layout == "query-free" else None
         if self.cache_gb is not None and window:
             message = f"this model has layers that see {window} positions back, and documents are not kept for those"
@@ -122,7 +114,7 @@ class BlockRank(BlockRankOptions, Reranker):
                 notes=context.notes,
             )
         docs, notes, counts = context.collection.docs, context.notes, context.counts
-        return BlockRankState(model, docs, decided, frame, heads, start, first, kept, notes, counts)
+        return BlockRankState(model, docs, decided, frame, heads, kept, notes, counts)
 
     def _read_heads(
         self, model: CausalLM, context: Context, layer: int | None
@@ -180,9 +172,7 @@ class BlockRank(BlockRankOptions, Reranker):
         return found
 
     def _texts(self, state: BlockRankState, codes: CodeArray) -> list[str]:
-        # as the checkpoint knows them: title and text in one line
-        words = state.decided.words
-        return [first_words(state.docs.text(int(code)), words).strip() for code in codes]
+        return [state.decided.passage(state.docs.text(int(code))) for code in codes]
 
     def _ask(self, state: BlockRankState, query: str, codes: CodeArray, name: str) -> Asked:
         order, decided = self.given(len(codes), query), state.decided
@@ -192,15 +182,7 @@ class BlockRank(BlockRankOptions, Reranker):
             labels = np.argsort(np.argsort(codes))[order].tolist()
         elif stable:
             labels = codes[order].tolist()
-        question = Question.of(
-            name,
-            state.first if state.first is not None else state.frame.first(state.model, query),
-            state.frame.last(state.model, query),
-            positions=state.model.positions,
-            start=state.start,
-            firm=decided.query_position is not None,
-            limit=decided.block_tokens,
-        )
+        question = decided.question(name, query, state.model, state.frame)
         return Asked(codes[order], order, labels, question)
 
     def _shares(self, asked: Sequence[Asked], state: BlockRankState) -> Iterator[tuple[Floats, Ints]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError, model_validator
 
@@ -16,10 +16,19 @@ from irkit.models.trained import DESCRIPTION
 from irkit.pipeline.context import Context
 from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION, Stage
-from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions, heads_faults
+from irkit.stages.rerank.blockrank_prompt import FAR, Frame, Question, Signal, sliding_window
+from irkit.stages.rerank.language import HeadsOption, LanguageModelOptions, first_words, heads_faults
+
+if TYPE_CHECKING:
+    from irkit.models.lm.model import CausalLM
 
 Layout = Literal["released", "query-free"]
+Lowercase = bool | Literal["capitals"]
+_CAPITALS = 4
+"""Words of a text in capitals; fewer may be a name."""
 
+_OPEN = ("layout", "signal", "lowercase", "layer", "block_tokens", "query_position")
+"""Options that are None where the experiment leaves them open."""
 _NOT_KEPT = "documents can be kept in layout query-free only; in this one they see the query"
 _FREE = "add layout: query-free, or leave cache_gb out"
 
@@ -29,19 +38,52 @@ class Decided:
     """What holds after the experiment, the model and irkit have each decided what the one before left open.
 
     Attributes:
-        layout, layer, words, block_tokens, query_position: as the options. Layer and position are None where the shape of the
-            model decides; words None for all.
+        layout, signal, lowercase, layer, words, block_tokens, query_position: as the options. Layer and position are None where
+            the shape of the model decides; words None for all.
         own: those of them that the model decided.
-        against: layout and layer as the model was trained, where the experiment has others.
+        against: layout, signal, case and layer as the model was trained, where the experiment has others.
     """
 
     layout: Layout = "released"
+    signal: Signal = "answer"
+    lowercase: Lowercase = False
     layer: int | None = None
     words: int | None = 300
     block_tokens: int = 512
     query_position: int | None = None
     own: Mapping[str, Any] = field(default_factory=dict)
     against: Mapping[str, Any] = field(default_factory=dict)
+
+    def passage(self, text: str) -> str:
+        """Return what is read of a document, given title and text in one line, as the checkpoint knows it."""
+        return self._cased(first_words(text, self.words).strip())
+
+    def question(self, name: str, query: str, model: CausalLM, frame: Frame) -> Question:
+        """Return what a query adds to its documents.
+
+        Args:
+            name: of the query, for errors.
+            query: its text.
+            model: whose tokeniser and positions.
+            frame: the model's template.
+
+        Raises:
+            ModelError: when the model has too few positions for the query.
+        """
+        text = self._cased(query)
+        return Question.of(
+            name,
+            frame.first(model, text if self.layout == "released" else None),
+            frame.last(model, text, self.signal),
+            positions=model.positions,
+            start=self.query_position or (None if sliding_window(model) else FAR),
+            firm=self.query_position is not None,
+            limit=self.block_tokens,
+        )
+
+    def _cased(self, text: str) -> str:
+        capitals = text.isupper() and len(text.split()) >= _CAPITALS
+        return text.lower() if self.lowercase is True or (self.lowercase and capitals) else text
 
 
 class BlockRankOptions(LanguageModelOptions, Stage):
@@ -53,6 +95,13 @@ class BlockRankOptions(LanguageModelOptions, Stage):
     """``released``: the query is in the instruction, as the released checkpoint has it. ``query-free``: it is not, so
     what a document is to the model does not depend on the query, and can be kept. Unless given, the model's own where irkit trained
     it, else ``released``."""
+    signal: Signal | None = None
+    """The tokens whose attention is read. ``answer``: the "[" that begins the answer and the token before it, as the paper has it.
+    ``question``: all from the query's first, where it stands behind the documents, to that "[". Unless given, the model's own where
+    irkit trained it, else ``answer``."""
+    lowercase: Lowercase | None = None
+    """Read queries and documents in lower case; ``capitals``: those alone of four words or more without a small letter, as queries
+    of old collections are. Unless given, the model's own where irkit trained it, else false."""
     words: PositiveInt | Literal["own"] | None = "own"  # type: ignore[assignment]
     """Of a document, title included, that the model reads. ``own``: as the model was trained where irkit trained it, else 300. All
     for null."""
@@ -86,7 +135,8 @@ class BlockRankOptions(LanguageModelOptions, Stage):
         the model does.
         """
         plain = self._filled({})
-        shown = {"layout": plain.layout, "words": plain.words, "block_tokens": plain.block_tokens}
+        shown = {name: getattr(plain, name) for name in ("layout", "signal", "lowercase")}
+        shown |= {"words": plain.words, "block_tokens": plain.block_tokens}
         return super().meaning() | shown
 
     def faults(self, base: Path) -> list[tuple[str, Problem]]:
@@ -126,38 +176,29 @@ class BlockRankOptions(LanguageModelOptions, Stage):
         """
         said = own_options(self.model, workspace, ask=True) or {}
         decided = self._checked(self._filled(self._own(said)))
-        given = {"layout": self.layout, "layer": self.layer}
+        given = {name: getattr(self, name) for name in ("layout", "signal", "lowercase", "layer")}
         firm = [name for name, value in given.items() if value is not None and said.get(name) is not None]
         return replace(decided, against={name: said[name] for name in firm if said[name] != given[name]})
 
     def _own(self, said: Mapping[str, Any]) -> dict[str, Any]:
         """Return the options that are left open, and that the model says something of."""
-        left = {
-            "layout": self.layout is None,
-            "layer": self.layer is None and self.heads is None,
-            "words": self.words == "own",
-            "block_tokens": self.block_tokens is None,
-            "query_position": self.query_position is None,
-        }
+        left = {name: getattr(self, name) is None for name in _OPEN}
+        left |= {"layer": self.layer is None and self.heads is None, "words": self.words == "own"}
         own = {name: said[name] for name, is_open in left.items() if is_open and name in said}
         if own.get("words") == "own":
             del own["words"]
         try:
-            type(self)(**own)
+            made = type(self)(**own)
         except ValidationError as error:
             first = error.errors()[0]
             message = f"its {DESCRIPTION} says of {'.'.join(map(str, first['loc']))}: {first['msg']}"
             hint = "correct it, or train the model again"
             raise ModelError.of(message, where=self.model, hint=hint) from error
-        return {name: value for name, value in own.items() if value is not None or name == "words"}
+        read = {name: getattr(made, name) for name in own}  # as they were understood
+        return {name: value for name, value in read.items() if value is not None or name == "words"}
 
     def _filled(self, own: Mapping[str, Any]) -> Decided:
-        given = {
-            "layout": self.layout,
-            "layer": self.layer,
-            "block_tokens": self.block_tokens,
-            "query_position": self.query_position,
-        }
+        given = {name: getattr(self, name) for name in _OPEN}
         firm: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         if self.words != "own":
             firm["words"] = self.words

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from irkit.models.lm.model import CausalLM
 
 Ints = NDArray[np.int64]
+Signal = Literal["answer", "question"]
+"""The tokens that are read: "[" and the one before it, the authors' choice; or all from the query's first to the "["."""
 
 INSTRUCTION = (
     "You will be given a query and a list of documents. Each document will be formatted as "
@@ -86,15 +88,18 @@ class Frame:
             return model.encode([f"{self.before}{INSTRUCTION}\n\nDocuments:"], special=True)[0]
         return self._around(model, f"{self.before}{INSTRUCTION}\nQuery: ", query, "\n\nDocuments:")
 
-    def last(self, model: CausalLM, query: str) -> tuple[Ints, int]:
-        """Return the last block, and which of its tokens is the "["."""
+    def last(self, model: CausalLM, query: str, signal: Signal = "answer") -> tuple[Ints, tuple[int, int]]:
+        """Return the last block, and the first and the last + 1 of its tokens that are read."""
         before = (
             "\n\n====== Now let's start! ======\n"
             "Which document is most relevant to answer the query? Print out the ID of the document.\nQuery: "
         )
         after = f"\nThe following document(s) can help answer the query:{self.between}"
         asked = self._around(model, before, query, after)
-        return np.concatenate([asked, model.encode([_SIGNAL])[0]]), len(asked)
+        end = len(asked) + 1
+        # the blank before the query may be part of its first token
+        first = end - 2 if signal == "answer" else len(model.encode([before.rstrip()], special=True)[0])
+        return np.concatenate([asked, model.encode([_SIGNAL])[0]]), (first, end)
 
     def _around(self, model: CausalLM, before: str, query: str, after: str) -> Ints:
         # one text, as the checkpoint knows it; but the name of a special token in a query must stay text
@@ -120,7 +125,7 @@ class Question:
         name: of the query, for errors.
         first: ``int64[L0]``, block 0.
         last: ``int64[n]``, the last block.
-        signal: which of its tokens is the "["; that one and the one before it are read.
+        read: the first and the last + 1 of its tokens that are read; the last is the "[".
         start: the position of the last block's first token; None for right behind the longest document of the list.
         limit: the most tokens of a document's block.
     """
@@ -128,7 +133,7 @@ class Question:
     name: str
     first: Ints
     last: Ints
-    signal: int
+    read: tuple[int, int]
     start: int | None
     limit: int
 
@@ -137,7 +142,7 @@ class Question:
         cls,
         name: str,
         first: Ints,
-        last: tuple[Ints, int],
+        last: tuple[Ints, tuple[int, int]],
         *,
         positions: int | None,
         start: int | None,
@@ -149,7 +154,7 @@ class Question:
         Args:
             name: of the query.
             first: block 0.
-            last: the last block, and which of its tokens is the "[".
+            last: the last block, and which of its tokens are read.
             positions: that the model has; None for any number.
             start: where the last block should start; None for right behind the documents.
             firm: whether it must start there. Otherwise it starts right behind the documents where the model has too few positions.
@@ -158,7 +163,7 @@ class Question:
         Raises:
             ModelError: when the model has too few positions for the query.
         """
-        block, signal = last
+        block, read = last
         if positions is None:
             positions = 1 << 62
         if start is not None and start + len(block) > positions:
@@ -167,7 +172,16 @@ class Question:
                 raise ModelError.of(message, where=name, hint="take a smaller query_position, or none")
             start = None
         room = (positions - len(block) if start is None else start) - len(first)
-        return cls(name, first, block, signal, start, min(limit, room))
+        return cls(name, first, block, read, start, min(limit, room))
+
+    def reads(self, begin: int, documents: tuple[int, int]) -> Read:
+        """Return the read of its signal tokens.
+
+        Args:
+            begin: which token of the prompt is the last block's first.
+            documents: the first and the last + 1 of the documents' tokens.
+        """
+        return Read((begin + self.read[0], begin + self.read[1]), documents, over="documents")
 
     def begins(self, lengths: Sequence[int] | Ints) -> int:
         """Return the position of the last block, given the tokens of the documents."""
@@ -180,8 +194,7 @@ class Question:
         parts = [(self.first, 0, (0, 0))]
         parts += [(block, lead, (0, lead)) for block in blocks]
         parts += [(self.last, self.begins(lengths), (0, total))]
-        signal = total + self.signal
-        return Segments.of(parts), Read((signal - 1, signal + 1), (lead, total), over="documents")
+        return Segments.of(parts), self.reads(total, (lead, total))
 
 
 def behind(asked: Sequence[tuple[Question, Ints]]) -> tuple[Segments, list[Read]]:
@@ -194,8 +207,7 @@ def behind(asked: Sequence[tuple[Question, Ints]]) -> tuple[Segments, list[Read]
     parts, reads, at, own = [], [], 0, sum(sizes)
     for (question, lengths), size in zip(asked, sizes, strict=True):
         parts.append((question.last, question.begins(lengths), (at, at + size)))
-        signal = own + question.signal
-        reads.append(Read((signal - 1, signal + 1), (at + len(question.first), at + size), over="documents"))
+        reads.append(question.reads(own, (at + len(question.first), at + size)))
         at, own = at + size, own + len(question.last)
     return Segments.of(parts, past=sum(sizes)), reads
 

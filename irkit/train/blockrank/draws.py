@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Literal, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from irkit.stages.rerank.blockrank import BlockRank
-from irkit.stages.rerank.blockrank_prompt import FAR, Frame, Question, sliding_window
+from irkit.stages.rerank.blockrank_prompt import Frame, Question
 from irkit.train.blockrank.lists import Batch, Blocks, ListTokens
 from irkit.train.examples import Examples
 from irkit.train.loop import batch_of, total_steps
@@ -26,7 +25,6 @@ RELEVANT = 4
 """The most relevant documents of a list: of a fifth of its documents the rest would still be told from."""
 _SAMPLE = 8
 """Documents on which it is tried whether blocks can be put together."""
-
 
 Case = Literal["as it is", "upper", "lower"]
 _CHANGED: dict[Case, Callable[[str], str]] = {"as it is": str, "upper": str.upper, "lower": str.lower}
@@ -68,23 +66,18 @@ class ListMaker:
         self._recipe, self._examples, self._model, self._pin = recipe, examples, model, pin
         self._options = options = cast("BlockRankTraining", recipe.options)
         self._free = options.layout == "query-free"
-        self._start = options.query_position or (None if sliding_window(model) else FAR)
         self._frame = Frame.of(model)
-        self._first = self._frame.first(model, None) if self._free else None
-        stage = BlockRank(model=options.model, words=options.words, layout=options.layout)
+        self._decided = decided = options.decided()
         documents, count = examples.documents, len(examples.documents)
+        sample = [i * count // _SAMPLE for i in range(_SAMPLE)] if count else []
 
         @cache
         def passage(number: int) -> str:
             """Return what is read of a document; of one in lower case by its number + D."""
-            text = stage._passage("", documents[number % count]).strip()
+            text = decided.passage(documents[number % count])
             return text.lower() if number >= count else text
 
-        self._blocks = Blocks(
-            model,
-            passage,
-            [i * count // _SAMPLE for i in range(_SAMPLE)] if count else [],
-        )
+        self._blocks = Blocks(model, passage, sample)
         self._questions: dict[tuple[int, Case], Question] = {}
         self._ahead = ThreadPoolExecutor(1, "irkit-lists")
         self._next: tuple[int, Future[list[Batch]]] | None = None
@@ -233,13 +226,5 @@ class ListMaker:
     def _question(self, row: int, case: Case) -> Question:
         if (row, case) not in self._questions:
             asked = _CHANGED[case](self._examples.queries[row].text)
-            self._questions[row, case] = Question.of(
-                asked,
-                self._first if self._first is not None else self._frame.first(self._model, asked),
-                self._frame.last(self._model, asked),
-                positions=self._model.positions,
-                start=self._start,
-                firm=self._options.query_position is not None,
-                limit=self._options.block_tokens,
-            )
+            self._questions[row, case] = self._decided.question(asked, asked, self._model, self._frame)
         return self._questions[row, case]

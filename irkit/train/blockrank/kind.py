@@ -8,18 +8,24 @@ few relevant documents, mined negatives, and others where those are too few, in 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal, cast
+from typing import ClassVar, Literal, Self, cast
 
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
 from irkit.models.resolve import read_config
 from irkit.pipeline.graph import Problems
+from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION
+from irkit.stages.rerank.blockrank_options import Decided, Layout, Lowercase
+from irkit.stages.rerank.blockrank_prompt import Signal
 from irkit.train.distil import Distil
 from irkit.train.examples import Examples
 from irkit.train.kinds import Kind, find_model
 from irkit.train.learner import Learner, Surroundings
 from irkit.train.recipe import Recipe
+
+STAGE_OPTIONS = ("layout", "signal", "lowercase", "words", "block_tokens", "query_position")
+"""Options that the stage has too; the model's own say them there."""
 
 
 class BlockRankTraining(BaseModel):
@@ -32,7 +38,9 @@ class BlockRankTraining(BaseModel):
     layer: NonNegativeInt | None = None
     """The layer, from 0, whose attention is read; those above are left out of what is saved. The one behind the first half unless
     given: 15 of SmolLM2's 30."""
-    layout: Literal["released", "query-free"] = "released"
+    layout: Layout = "released"
+    signal: Signal = "answer"
+    lowercase: Lowercase = False
     words: PositiveInt = 100
     """Of a document, title included, that the model reads."""
     block_tokens: PositiveInt = 256
@@ -54,12 +62,24 @@ class BlockRankTraining(BaseModel):
     batch_tokens: PositiveInt = Field(default=1 << 16, json_schema_extra=dict(EXECUTION))
     """Tokens of one pass; the lists of a step that do not fit into one share their gradients out over several."""
 
+    @model_validator(mode="after")
+    def _case_is_of_use(self) -> Self:
+        if self.lowercase is True and self.change_case:
+            raise OptionError(
+                "where all is read in lower case, change_case changes nothing", "leave one of them out"
+            )
+        return self
+
+    def decided(self) -> Decided:
+        """Return what holds of the stage's options."""
+        return Decided(**{name: getattr(self, name) for name in STAGE_OPTIONS})
+
 
 class BlockRankKind(Kind):
     """Attention rerankers."""
 
     Options = BlockRankTraining
-    version = 2
+    version = 3
     training: ClassVar = {"epochs": 3, "batch": 32, "group": 20, "temperature": 0.05}
     least = 2
 

@@ -12,6 +12,7 @@ from irkit.core.errors import ConfigError, ModelError
 from irkit.core.flow import flow
 from irkit.models.device import is_out_of_memory, use_threads
 from irkit.models.trained import describe
+from irkit.train.blockrank.kind import STAGE_OPTIONS
 from irkit.train.blockrank.loss import list_loss
 from irkit.train.examples import Examples
 from irkit.train.kinds import find_base, find_model
@@ -178,13 +179,8 @@ class BlockRankLearner(Learner):
 
     def _stage_options(self) -> dict[str, Any]:
         own = self.options
-        found = {
-            "layout": own.layout,
-            "layer": self.layer,
-            "words": own.words,
-            "block_tokens": own.block_tokens,
-        }
-        return found if own.query_position is None else {**found, "query_position": own.query_position}
+        given = {"layer": self.layer} | {name: getattr(own, name) for name in STAGE_OPTIONS}
+        return {name: value for name, value in given.items() if value is not None}
 
     def usage(self, name: str) -> str:
         """Return the steps of a pipeline that rerank with it."""

@@ -212,8 +212,7 @@ def packed(lists: Sequence[ListTokens], sizes: Sequence[Ints]) -> tuple[Segments
         lengths.append(np.concatenate([[lead], own, [len(asked.last)]]))
         starts.append(np.concatenate([[0], np.full(count, lead), [asked.begins(own)]]))
         context.append(np.concatenate([[[at, at]], np.full((count, 2), (at, at + lead)), [[at, last]]]))
-        signal = last + asked.signal
-        reads.append(Read((signal - 1, signal + 1), (at + lead, last), over="documents"))
+        reads.append(asked.reads(last, (at + lead, last)))
         at = last + len(asked.last)
     length = np.concatenate(lengths).astype(np.int64)
     bounds = np.concatenate([[0], np.cumsum(length)]).astype(np.int64)

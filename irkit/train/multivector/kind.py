@@ -30,9 +30,10 @@ class MultiVectorOptions(BiEncoderOptions):
 
     dim: PositiveInt = 64
     """Of the token vectors that the head makes."""
-    objective: Literal["contrastive", "xtr"] = "contrastive"
+    objective: Literal["contrastive", "xtr", "match"] = "contrastive"
     """``contrastive``: every query's MaxSim against all documents of the batch; ``xtr``: only document tokens count that a query
-    token retrieves from among all of the batch."""
+    token retrieves from among all of the batch. ``match``, of a frozen transformer, learns from no label: what a query
+    token finds in its query's own documents is to be what it finds there by all dimensions."""
     k_train: PositiveInt = 256
     """With ``xtr``, how many document tokens a query token retrieves."""
     k_share: float = Field(0.05, gt=0, le=1)
@@ -81,9 +82,15 @@ class MultiVectorOptions(BiEncoderOptions):
             raise OptionError(
                 f"a frozen transformer makes no use of {', '.join(idle)}", "set rank, or leave it out"
             )
+        if self.objective == "match" and self.rank is not None:
+            raise OptionError(
+                "match learns from a frozen transformer", "leave rank out, or take another objective"
+            )
+        if self.objective == "match" and self.distil is not None:
+            raise OptionError("objective: match makes no use of distil", "leave it out")
         if self.objective != "xtr" and (idle := [name for name in ("k_train", "k_share") if name in given]):
             raise OptionError(
-                f"objective: contrastive makes no use of {', '.join(idle)}", "set objective: xtr"
+                f"objective: {self.objective} makes no use of {', '.join(idle)}", "set objective: xtr"
             )
         if self.reduce is None and (idle := [name for name in _WORDS if name in given]):
             raise OptionError(f"without reduce there is no use of {', '.join(idle)}", "set reduce: words")
@@ -102,7 +109,7 @@ class MultiVectorKind(Kind):
     """Heads for token vectors."""
 
     Options = MultiVectorOptions
-    version = 2
+    version = 3
 
     @classmethod
     def open(cls, recipe: Recipe, examples: Examples, place: Surroundings) -> Learner:

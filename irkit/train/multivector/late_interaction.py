@@ -1,4 +1,4 @@
-"""Late interaction that a loss can be taken of: MaxSim, and XTR's in-batch token retrieval.
+"""Late interaction that a loss can be taken of: MaxSim, XTR's in-batch token retrieval, and what a head changes of MaxSim.
 
 Which document token a query token meets is found without gradients. Only the products of those pairs are computed again for
 the loss to reach them: a gradient flows through the maxima alone, and everything else need not be kept.
@@ -127,6 +127,31 @@ def xtr(asked: Texts, found: Texts, k_train: int) -> torch.Tensor:
     met = meet(asked, found, k_train)
     products, counted = _products(asked, found, met)
     return _by_query(asked, products) / _by_query(asked, counted.to(products.dtype)).clamp_min(1)
+
+
+def match_loss(asked: Texts, found: Texts, wide: tuple[Texts, Texts]) -> torch.Tensor:
+    """Return how far short token vectors of a query are from finding in documents what the wide ones find.
+
+    A query token's best product with a document, less the wide vectors' product of the same two tokens, is an error; so is that of
+    the two tokens that are nearest by the wide vectors. What is the same for all documents changes no ranking: errors are less
+    their mean over these. The loss is 100 times the mean square of the errors, and the mean square of their sums over the query's
+    tokens, of the pairs that the wide vectors find: the error of MaxSim. The formula is irkit's own.
+
+    Args:
+        asked: one query, ``[T, dim]``, with gradient; with one token at least.
+        found: documents, likewise.
+        wide: the same query and documents, ``[T, hidden]``; vectors of length 1.
+    """
+    import torch
+
+    errors = []
+    for met in (meet(*wide), meet(asked, found)):
+        short, _ = _products(asked, found, met)
+        with torch.no_grad():
+            right, _ = _products(*wide, met)
+        errors.append(short - right)
+    both, sums = torch.cat(errors, 1), errors[0].sum(0)
+    return 100 * (both - both.mean(1, keepdim=True)).square().mean() + (sums - sums.mean()).square().mean()
 
 
 def mean_of_best(asked: Texts, found: Texts) -> torch.Tensor:

@@ -18,7 +18,7 @@ from irkit.models.trained import HEAD, describe
 from irkit.train.candidates import Candidates
 from irkit.train.examples import Example, Examples
 from irkit.train.learner import HeldOut, Learner, Surroundings
-from irkit.train.multivector.late_interaction import Texts, max_sim, mean_of_best, xtr
+from irkit.train.multivector.late_interaction import Texts, match_loss, max_sim, mean_of_best, xtr
 from irkit.train.recipe import Recipe, Training
 
 if TYPE_CHECKING:
@@ -63,10 +63,14 @@ class TokenLearner(Learner):
 
     def tokens(self, numbers: Sequence[int], side: Side) -> Texts:
         """Return token vectors of length 1, as late interaction compares them."""
+        states = self.hidden(numbers, side)
+        return Texts(self.headed(states.vectors), states.lengths)
+
+    def headed(self, states: torch.Tensor) -> torch.Tensor:
+        """Return what the head makes of hidden states: ``[T, dim]``, of length 1."""
         import torch
 
-        states = self.hidden(numbers, side)
-        return Texts(torch.nn.functional.normalize(states.vectors @ self.head.T, dim=1), states.lengths)
+        return torch.nn.functional.normalize(states @ self.head.T, dim=1)
 
     def loss(self, rows: Sequence[int], step: int) -> torch.Tensor:
         """Return the objective over the batch, with the divergence from a teacher's scores where that is asked for.
@@ -76,6 +80,8 @@ class TokenLearner(Learner):
         as they would in a search.
         """
         drawn = Candidates.draw(self.recipe, self.examples, rows, step)
+        if self.options.objective == "match":
+            return self._matched(rows, drawn)
         matrices, penalty = self.judged(rows, drawn.documents)
         loss: torch.Tensor = (
             sum(drawn.loss(each, self.recipe.training.temperature) for each in matrices) + penalty
@@ -83,6 +89,21 @@ class TokenLearner(Learner):
         if self.options.distil is None:
             return loss
         return loss + sum(self._distilled(self.options.distil, each, rows, drawn) for each in matrices)
+
+    def _matched(self, rows: Sequence[int], drawn: Candidates) -> torch.Tensor:
+        """Return the mean over the queries of what the head changes of their best products with their own documents."""
+        import torch
+
+        wide = self.hidden(rows, "query"), self.hidden(drawn.documents, "document")
+        short = [Texts(self.headed(each.vectors), each.lengths) for each in wide]
+        losses = [self.head.sum() * 0.0]  # a query without tokens finds nothing
+        for place, own in enumerate(drawn.own):
+            if wide[0].lengths[place]:
+                (asked, found), of_wide = (
+                    (queries.take([place]), documents.take(own)) for queries, documents in (short, wide)
+                )
+                losses.append(match_loss(asked, found, of_wide))
+        return torch.stack(losses).sum() / len(rows)
 
     def _distilled(
         self, distil: Distil, scores: torch.Tensor, rows: Sequence[int], drawn: Candidates

@@ -17,9 +17,18 @@ from irkit.models import catalogue as listing
 from irkit.models import resolve
 from irkit.pipeline.context import Context, Silent
 from irkit.stages.rerank.blockrank import BlockRank
+from irkit.stages.rerank.blockrank_options import Decided
 from irkit.stages.rerank.icr import Icr
 
-OWN = {"layout": "query-free", "layer": 1, "words": 4, "block_tokens": 60, "query_position": 300}
+OWN = {
+    "layout": "query-free",
+    "signal": "question",
+    "lowercase": True,
+    "layer": 1,
+    "words": 4,
+    "block_tokens": 60,
+    "query_position": 300,
+}
 
 
 @pytest.fixture(scope="module")
@@ -51,9 +60,9 @@ def test_the_options_are_the_models_own(
     own = BlockRank(model="irkit/tiny", dtype="float32")
     state = own.prepare(context)
     assert state.heads == {1: (0, 1, 2, 3)}
-    assert (state.start, state.decided.words, state.decided.block_tokens) == (300, 4, 60)
+    assert (state.decided.query_position, state.decided.words, state.decided.block_tokens) == (300, 4, 60)
     assert context.notes["trained"] == (
-        "layout query-free, layer 1, words 4, block_tokens 60, query_position 300"
+        "layout query-free, signal question, lowercase True, layer 1, block_tokens 60, query_position 300, words 4"
     )
     assert context.notes["base"] == str(base)
     assert "trained_for" not in context.notes
@@ -94,6 +103,8 @@ def test_without_a_trained_model_everything_is_as_it_was(
     meant = stage(base).meaning()
     assert {name: meant[name] for name in OWN} == {
         "layout": "released",
+        "signal": "answer",
+        "lowercase": False,
         "layer": None,
         "words": 300,
         "block_tokens": 512,
@@ -204,3 +215,16 @@ def test_the_user_is_told_once_of_what_is_against_the_training(
     assert BlockRank(model="irkit/tiny", layer=0).identity(context)["own"] == {
         name: value for name, value in OWN.items() if name != "layer"
     }
+
+
+@pytest.mark.parametrize(
+    ("lowercase", "read"),
+    [
+        (False, ["WAVES IN A GUIDE", "Waves in a Guide", "HIV", "7 8 9 10"]),
+        (True, ["waves in a guide", "waves in a guide", "hiv", "7 8 9 10"]),
+        ("capitals", ["waves in a guide", "Waves in a Guide", "HIV", "7 8 9 10"]),
+    ],
+)
+def test_the_case_that_is_read(lowercase: Any, read: list[str]) -> None:
+    given = ["WAVES IN A GUIDE", "Waves in a Guide", "HIV", "7 8 9 10"]
+    assert list(map(Decided(lowercase=lowercase).passage, given)) == read

@@ -90,7 +90,10 @@ def test_queries_share_passes_and_change_nothing(
     assert found[1][1] == pytest.approx([1], abs=1e-6)
     state.model.device = "cpu:0"  # where queries share passes
     if layout == "query-free":
-        state = replace(state, kept=KeptDocuments(state.model, state.first, layers=3, limit=limit))
+        state = replace(
+            state,
+            kept=KeptDocuments(state.model, state.frame.first(state.model, None), layers=3, limit=limit),
+        )
     read, reads = state.model.read, []
 
     def counted(*given: Any, **options: Any) -> None:
@@ -261,13 +264,16 @@ def test_the_checkpoints_prompt(folder: Callable[..., Path], make_context: Calla
     assert (frame.before, frame.between) == ("<s>[INST] ", "[/INST] Final Answer: ")
     first = model.tokenizer.decode(frame.first(model, "why?"))
     assert first == f"<s>[INST] {INSTRUCTION}\nQuery: why?\n\nDocuments:"
-    last, signal = frame.last(model, "why?")
+    last, (begin, end) = frame.last(model, "why?")
     assert model.tokenizer.decode(last) == (
         "\n\n====== Now let's start! ======\nWhich document is most relevant to answer the query? Print out the ID of the document."
         "\nQuery: why?\nThe following document(s) can help answer the query:[/INST] Final Answer: ["
     )
-    assert model.tokenizer.decode(last[signal:]) == "[" and signal == len(last) - 1
-    named = frame.last(model, "why <|end|>?")[0]
+    assert (begin, end) == (len(last) - 2, len(last)) and model.tokenizer.decode(last[-1:]) == "["
+    last, (begin, end) = frame.last(model, "why?", "question")
+    assert model.tokenizer.decode(last[begin:end]).startswith(" why?\nThe following") and end == len(last)
+    named, (begin, end) = frame.last(model, "why <|end|>?", "question")
+    assert model.tokenizer.decode(named[begin:end]).lstrip().startswith("why <|end|>?\nThe following")
     assert model.tokenizer.convert_tokens_to_ids("<|end|>") not in named
     assert "why <|end|>?" in model.tokenizer.decode(named)
     model.tokenizer.chat_template = "{{ messages[0]['content'] }}"
@@ -289,7 +295,7 @@ def test_a_shared_pass_that_does_not_fit_is_taken_apart(
     batch = Batch(Queries.of(["wing", "heat", "lift"]), (before,))
     state = model.prepare(context)
     expected = model.run(batch, state)
-    kept = KeptDocuments(state.model, state.first, layers=3, limit=1 << 26)
+    kept = KeptDocuments(state.model, state.frame.first(state.model, None), layers=3, limit=1 << 26)
     state = replace(state, kept=kept)
     state.model.device = "cpu:0"
     read, passes = state.model.read, []
@@ -319,7 +325,7 @@ def test_queries_share_passes_within_their_limits() -> None:
     def asked(documents: int, limit: int, tokens: int) -> Asked:
         codes = np.arange(documents, dtype=np.int32)
         block = np.zeros(tokens, np.int64)
-        question = Question("q", block, block, 1, None, limit)
+        question = Question("q", block, block, (0, 2), None, limit)
         return Asked(codes, codes.astype(np.int64), list(range(documents)), question)
 
     some = [asked(2, 10, 5), asked(1, 10, 5), asked(9, 10, 5), asked(1, 10, 50), asked(1, 10, 5)]

@@ -77,8 +77,8 @@ def looked(lesson: Lesson, queries: Tensor, keys: Tensor, scale: float) -> Tenso
     """Return ``float32[B, K]`` (or double): softmax over a list's documents' tokens, of it the mean over rows and heads.
 
     Args:
-        lesson: of B lists with r rows each, of D tokens of documents.
-        queries: ``[B r, heads, dim]``, of these rows.
+        lesson: of B lists with up to r rows each, of D tokens of documents.
+        queries: ``[B r, heads, dim]``, of these rows; any numbers where a list has fewer.
         keys: ``[D, key heads, dim]``.
         scale: of the products.
     """
@@ -94,7 +94,9 @@ def looked(lesson: Lesson, queries: Tensor, keys: Tensor, scale: float) -> Tenso
     with torch.autocast(queries.device.type, enabled=False):
         scores = torch.matmul(asked.to(kind), seen.to(kind)) * scale
         scores = scores.masked_fill((lesson.padded == len(keys))[:, None, None, :], -torch.inf)
-        return torch.softmax(scores, dim=-1).mean(dim=(1, 2))
+        looks = torch.softmax(scores, dim=-1).unflatten(2, (rows, -1)).mean(dim=(1, 3))  # [B, r, K]
+        real = (lesson.looking < len(lesson.ids)).to(kind)
+        return torch.bmm((real / real.sum(1, keepdim=True))[:, None], looks)[:, 0]
 
 
 def taken(x: Tensor, rows: Tensor, back: Tensor) -> Tensor:

@@ -111,7 +111,10 @@ class _LastLayer:
         keys = self._keys(seen).unflatten(1, (-1, form.dim))
         if form.norms:
             queries, keys = _normed(form.norms[0], queries), _normed(form.norms[1], keys)
-        queries = turned(queries, *(each[lesson.looking.flatten()] for each in angles))
+        places = lesson.looking.flatten().clamp(
+            max=len(hidden) - 1
+        )  # where a list has fewer rows, any will do
+        queries = turned(queries, *(each[places] for each in angles))
         keys = turned(keys, *(each[lesson.documents] for each in angles))
         return looked(lesson, queries, keys, form.scale)
 

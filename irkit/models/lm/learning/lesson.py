@@ -35,7 +35,7 @@ class Lesson:
         places: ``int32[G]``: where among the gathered each token is, token by token.
         most: the greatest number of own tokens of a segment, and of tokens that one sees.
         reach: how far back in positions a token sees.
-        looking: ``int64[B, r]``, the tokens that are read.
+        looking: ``int64[B, r]``, the tokens that are read; T where a prompt has fewer than r.
         documents: ``int64[D]``, the documents' tokens.
         padded: ``int64[B, K]``: which of the D are a prompt's; D where it has fewer than K.
         unpadded: ``int64[D]``: where in ``padded`` each is.
@@ -65,12 +65,12 @@ class Lesson:
         """Work it out.
 
         Raises:
-            ValueError: for a read over all that is visible, and for reads of several lengths.
+            ValueError: for a read over all that is visible, and for a prompt that is not whole.
         """
         if any(read.over != "documents" for read in reads):
             raise ValueError("only the softmax over the documents is learned")
-        if segments.past or len({read.rows[1] - read.rows[0] for read in reads}) != 1:
-            raise ValueError("every prompt must be whole, and have as many tokens that look")
+        if segments.past:
+            raise ValueError("every prompt must be whole")
         own = np.stack([segments.bounds[:-1], segments.bounds[1:]], 1)
         both = np.stack([segments.context, own], 1).reshape(-1, 2)  # what a segment sees, then itself
         gathered = ranges(both)
@@ -80,7 +80,8 @@ class Lesson:
         lengths = np.diff(spans, axis=1)[:, 0]
         inside = np.arange(lengths.max()) < lengths[:, None]
         before = np.cumsum(lengths) - lengths
-        rows = np.arange(reads[0].rows[1] - reads[0].rows[0])
+        rows = np.array([read.rows for read in reads], np.int64)
+        look = rows[:, :1] + np.arange(np.diff(rows).max())
         first = np.minimum.reduceat(segments.positions, segments.bounds[:-1])
         last = np.maximum.reduceat(segments.positions, segments.bounds[:-1])
         seen_first = np.array(
@@ -89,7 +90,7 @@ class Lesson:
                 for (a, b), p in zip(segments.context, first, strict=True)
             ]
         )
-        looking, documents = np.array([read.rows[0] for read in reads])[:, None] + rows, ranges(spans)
+        looking, documents = np.where(look < rows[:, 1:], look, len(segments.ids)), ranges(spans)
         return cls(
             segments,
             segments.ids,
@@ -139,10 +140,12 @@ def ranges(spans: Ints) -> Ints:
 
 
 def inverse(rows: Ints, size: int) -> Ints:
-    """Return ``int64[size]``: where each number stands in ``rows``, which are distinct; their number where it does not."""
-    found = np.full(size, len(rows), np.int64)
+    """Return ``int64[size]``: where each number stands in ``rows``, which are distinct but for ``size``; their number where it does
+    not.
+    """
+    found = np.full(size + 1, len(rows), np.int64)
     found[rows] = np.arange(len(rows))
-    return found
+    return found[:size]
 
 
 def _bounds(sizes: Ints) -> NDArray[np.int32]:

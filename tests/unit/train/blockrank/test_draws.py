@@ -1,9 +1,9 @@
-"""What a step's lists are made of: texts in another case, as often as the recipe says."""
+"""What a step's lists are made of."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,11 @@ import pytest
 from tiny_lm import open_tiny, tiny_lm
 
 from irkit.config.yaml import Located
+from irkit.core.errors import ConfigError
 from irkit.models.lm.model import CausalLM
 from irkit.stages.rerank.blockrank_prompt import FAR
 from irkit.train.blockrank.draws import ListMaker
+from irkit.train.blockrank.lists import ListTokens
 from irkit.train.examples import Example, Examples
 from irkit.train.loop import batch_of
 from irkit.train.recipe import Recipe, read_recipe
@@ -54,27 +56,38 @@ def recipe(lm: Path, group: int = 4, **options: Any) -> Recipe:
     return read_recipe(Located(data, "recipe"))
 
 
-def steps(lm: Path, model: CausalLM, **options: Any) -> list[tuple[str, str]]:
-    """Return the tokens of every list of a training: of the query behind its documents, and of these."""
+def read(model: CausalLM, lists: Sequence[ListTokens]) -> list[tuple[str, str]]:
+    """Return of every list what its last block says, and its documents."""
+    decode = model.tokenizer.decode
+    return [(decode(each.question.last), decode(np.concatenate(each.blocks))) for each in lists]
+
+
+def texts(lm: Path, model: CausalLM, **options: Any) -> list[tuple[str, str]]:
+    """Return the texts of every list of a training."""
     given, said = examples(), recipe(lm, **options)
     maker, found = ListMaker(said, given, model), []
     for step in range(60):
         rows = batch_of(said, given, step)
         draws = np.random.Generator(np.random.PCG64([said.seed, 1, step]))
         drawn = [maker._with_case(maker._drawn(row, draws), draws) for row in rows]
-        for each in maker._lists(rows, drawn):
-            text = model.tokenizer.decode(np.concatenate(each.blocks))
-            found.append((model.tokenizer.decode(each.question.last), text))
+        found += read(model, maker._lists(rows, drawn))
     return found
 
 
-def test_texts_are_as_they_are_unless_asked_for(lm: Path, model: CausalLM) -> None:
-    for query, documents in steps(lm, model):
-        assert "Which Wing" in query and "The Wing" in documents
+@pytest.mark.parametrize(("lowercase", "case"), [(False, str), (True, str.lower)])
+def test_texts_are_as_they_are_or_all_in_lower_case(
+    lm: Path, model: CausalLM, lowercase: bool, case: Callable[[str], str]
+) -> None:
+    given = examples()
+    held = ListMaker(recipe(lm, lowercase=lowercase), given, model).held(given.held.tolist(), 8)
+    lists = [each for some, _ in held for each in some]
+    assert all(case("Which Wing") in model.tokenizer.decode(each.question.first) for each in lists)
+    for query, documents in read(model, lists) + texts(lm, model, lowercase=lowercase):
+        assert case("Which Wing") in query and case("The Wing") in documents
 
 
 def test_every_list_can_change_its_case(lm: Path, model: CausalLM) -> None:
-    found = steps(lm, model, change_case=1.0)
+    found = texts(lm, model, change_case=1.0)
     capitals = ["WHICH WING" in query for query, _ in found]
     assert all(upper or "which wing" in query for upper, (query, _) in zip(capitals, found, strict=True))
     assert 0.35 < np.mean(capitals) < 0.65
@@ -82,21 +95,25 @@ def test_every_list_can_change_its_case(lm: Path, model: CausalLM) -> None:
 
 
 def test_query_and_documents_change_apart(lm: Path, model: CausalLM) -> None:
-    found = steps(lm, model, change_case=0.4)
+    found = texts(lm, model, change_case=0.4)
     query = np.array(["Which Wing" not in query for query, _ in found])
     documents = np.array(["The Wing" not in documents for _, documents in found])
     assert abs(query.mean() - 0.4) < 0.12 and abs(documents.mean() - 0.4) < 0.12
     assert abs((query & documents).mean() - 0.16) < 0.1
 
 
-@pytest.mark.parametrize("share", [0.0, 1.0])
-def test_held_out_lists_are_as_they_are(lm: Path, model: CausalLM, share: float) -> None:
+def test_held_out_lists_do_not_change_their_case(lm: Path, model: CausalLM) -> None:
     given = examples()
-    maker = ListMaker(recipe(lm, change_case=share), given, model)
-    for lists, _ in maker.held(given.held.tolist(), 8):
-        for each in lists:
-            assert "Which Wing" in model.tokenizer.decode(each.question.last)
-            assert "The Wing" in model.tokenizer.decode(np.concatenate(each.blocks))
+    for lists, _ in ListMaker(recipe(lm, change_case=1.0), given, model).held(given.held.tolist(), 8):
+        assert all(
+            "Which Wing" in query and "The Wing" in documents for query, documents in read(model, lists)
+        )
+
+
+def test_a_change_of_case_that_nobody_would_see_is_refused(lm: Path) -> None:
+    with pytest.raises(ConfigError, match="change_case changes nothing"):
+        recipe(lm, lowercase=True, change_case=0.3)
+    recipe(lm, lowercase="capitals", change_case=0.3)
 
 
 def test_ids_are_drawn_for_every_list(lm: Path, model: CausalLM) -> None:

@@ -31,7 +31,7 @@ from irkit.train.fit import Fitting, fit
 from irkit.train.learner import Surroundings, expected_ndcg, ndcg
 from irkit.train.recipe import Recipe, read_recipe
 
-WORDS = [f"w{number}" for number in range(50)]
+WORDS = [f"W{number}" for number in range(50)]
 FULL = {"rank": None}
 
 
@@ -130,7 +130,15 @@ def whole(lm: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dic
 
 @pytest.mark.parametrize(
     "options",
-    [{}, FULL, {"layout": "query-free"}, {**FULL, "layout": "query-free"}, {"query_position": None}],
+    [
+        {},
+        FULL,
+        {"layout": "query-free"},
+        {**FULL, "layout": "query-free"},
+        {"query_position": None},
+        {"signal": "question", "lowercase": True},
+        {"signal": "question", "layout": "query-free"},
+    ],
 )
 def test_the_stage_scores_as_was_learned(
     lm: Path, tmp_path: Path, make_context: Callable[..., Context], options: dict[str, Any]
@@ -148,6 +156,7 @@ def test_the_stage_scores_as_was_learned(
     context = make_context([examples().documents[number] for number in np.argsort(codes)])
     fitting = {"words": 5, "block_tokens": 120, "layer": 2, "layout": options.get("layout", "released")}
     position = options.get("query_position", 400)
+    fitting |= {name: options[name] for name in ("signal", "lowercase") if name in options}
     stage = BlockRank(model=str(folder), dtype="float32", depth=None, query_position=position, **fitting)
     state = stage.prepare(context)
     rows, ndcg = examples().held.tolist(), []
@@ -169,7 +178,8 @@ def test_the_stage_scores_as_was_learned(
 def test_the_options_are_the_stages_defaults(lm: Path, whole: tuple[Path, Any]) -> None:
     said = json.loads((whole[0] / "irkit_model.json").read_text())
     assert said["options"] == {
-        "layout": "released", "layer": 2, "words": 5, "block_tokens": 120, "query_position": 400,
+        "layout": "released", "signal": "answer", "lowercase": False, "layer": 2, "words": 5,
+        "block_tokens": 120, "query_position": 400,
     }  # fmt: skip
     assert said["kind"] == "blockrank" and said["base"]["model"] == str(lm)
     peft = json.loads((whole[0] / "adapter_config.json").read_text())

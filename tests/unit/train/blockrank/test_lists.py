@@ -68,7 +68,7 @@ def _converted() -> Path:
 
 
 def question(limit: int = 200, lead: int = 4) -> Question:
-    return Question("q", np.arange(lead), np.arange(6), 5, None, limit)
+    return Question("q", np.arange(lead), np.arange(6), (4, 6), None, limit)
 
 
 def compared(model: CausalLM, texts: list[str], labels: list[int], limit: int) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irkit.train.losses import info_nce
 from irkit.train.multivector import late_interaction
-from irkit.train.multivector.late_interaction import Texts, max_sim, mean_of_best, xtr
+from irkit.train.multivector.late_interaction import Texts, match_loss, max_sim, mean_of_best, xtr
 
 QUERIES, DOCUMENTS = (3, 1, 4), (5, 2, 7, 1)
 
@@ -157,3 +157,33 @@ def test_texts_are_taken_in_the_order_asked_for() -> None:
     assert taken.lengths.tolist() == [1, 2, 0, 1]
     assert torch.equal(taken.vectors, some.vectors[[5, 0, 1, 5]])
     assert torch.equal(Texts.joined([some, taken]).vectors[6:], taken.vectors)
+
+
+def test_the_loss_of_a_match_is_its_formula() -> None:
+    """By loops over tokens and documents."""
+    wide = texts((3,), 0), texts((4, 1, 5), 1)
+    head = torch.nn.Parameter(torch.eye(2, 6, dtype=torch.float64))
+
+    def short(some: Texts) -> Texts:
+        return Texts(torch.nn.functional.normalize(some.vectors @ head.T, dim=1), some.lengths)
+
+    low = short(wide[0]), short(wide[1])
+    loss = match_loss(*low, wide)
+    errors = np.zeros((2, 3, 3))
+    (asked,), (mine,) = split(wide[0]), split(low[0])
+    for d, (found, lower) in enumerate(zip(split(wide[1]), split(low[1]), strict=True)):
+        for i in range(3):
+            right, given = found @ asked[i], lower @ mine[i]
+            for by, products in enumerate((right, given)):
+                best = products.argmax()
+                errors[by, i, d] = given[best] - right[best]
+    of_token, of_query = errors - errors.mean(axis=(0, 2))[:, None], errors[0].sum(axis=0)
+    expected = 100 * np.mean(of_token**2) + np.mean((of_query - of_query.mean()) ** 2)
+    assert loss.item() == pytest.approx(expected, rel=1e-9)
+    loss.backward()
+    assert head.grad is not None and head.grad.abs().sum() > 0
+
+
+def test_a_match_with_all_dimensions_costs_nothing() -> None:
+    query, documents = texts((3,), 0), texts((4, 1, 5), 1)
+    assert match_loss(query, documents, (query, documents)).item() == pytest.approx(0, abs=1e-12)

@@ -31,6 +31,7 @@ from irkit.train.recipe import Recipe
 VARIANTS: dict[str, dict[str, Any]] = {
     "contrastive": {},
     "xtr": {"objective": "xtr", "k_train": 8, "k_share": 0.2},
+    "match": {"objective": "match"},
     "lora": {"rank": 2, "lora_lr": 0.003},
     "lora-xtr": {"rank": 2, "lora_lr": 0.003, "objective": "xtr", "k_share": 0.2, "dropout": 0.1},
 }
@@ -308,6 +309,9 @@ def test_on_cuda_attention_in_training_has_one_gradient(tiny_encoder: Path, tmp_
     [
         ({"alpha": 4.0}, "frozen transformer makes no use of alpha"),
         ({"k_train": 8}, "contrastive makes no use of k_train"),
+        ({"objective": "match", "k_train": 8}, "match makes no use of k_train"),
+        ({"objective": "match", "rank": 4}, "match learns from a frozen transformer"),
+        ({"objective": "match", "distil": {}}, "match makes no use of distil"),
         ({"rank": 2, "dtype": "float16"}, "trained has float32"),
     ],
 )
