@@ -10,10 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from irkit.api.workspace import Workspace
+from irkit.core.fingerprint import fingerprint
 from irkit.data.open import resolve
+from irkit.exec.keys import Namer
 from irkit.models.resolve import identify
+from irkit.pipeline.graph import Pipeline
 from irkit.pipeline.registry import make_stage
 from irkit.stages.sentence_vectors import vectors_recipe
+from irkit.stages.writing import WriterOptions
 from irkit.train.bi_encoder import BiEncoderOptions
 from irkit.train.examples import Examples
 from irkit.train.fit import Fitting, alone, finished, fit_here
@@ -21,6 +25,7 @@ from irkit.train.kinds import kind_of
 from irkit.train.learner import Stored
 from irkit.train.prepare import prepare
 from irkit.train.recipe import Recipe, load_recipe
+from irkit.train.teacher.pipeline import completed
 
 EXAMPLES = "examples.json.gz"
 
@@ -48,17 +53,46 @@ def examples_for(recipe: Recipe, workspace: Workspace, how: Fitting) -> Examples
         IrkitError: for anything a user can mend.
     """
     path = how.work / EXAMPLES
-    prints = [workspace.open(source.collection).fingerprint for source in recipe.data]
+    shared = {**recipe.shared(), "content": _content(recipe, workspace)}
     if path.is_file():
         found = Examples.load(path)
-        same = [source["fingerprint"] for source in found.origin["sources"]] == prints
-        if same and found.origin["shared"] == recipe.shared():
+        if found.origin.get("shared") == shared:
             return replace(found, recipe=recipe.to_data())
     made = prepare(recipe, workspace)
-    made = replace(made, origin={**made.origin, "shared": recipe.shared()})
+    made = replace(made, origin={**made.origin, "shared": shared})
     finished(recipe, made, how)
     made.save(path)
     return made
+
+
+def _content(recipe: Recipe, workspace: Workspace) -> str:
+    """Return the fingerprint of what lies behind the names in a recipe: collections, those that are excluded, and the stages of
+    pipelines with their models. Loads no model.
+
+    Raises:
+        IrkitError: when there is no such collection or model.
+    """
+    contexts = [workspace.context(workspace.open(source.collection)) for source in recipe.data]
+    namers = [Namer(context) for context in contexts]
+
+    def named(pipeline: Pipeline | None) -> list[str]:
+        return [] if pipeline is None else [namer.recipe(pipeline.graph()).base for namer in namers]
+
+    return fingerprint(
+        {
+            "sources": [context.collection.fingerprint for context in contexts],
+            "excluded": [
+                [workspace.open(spec).fingerprint for spec in source.exclude] for source in recipe.data
+            ],
+            "writers": [
+                (source.writer or WriterOptions()).identity(context) if source.task == "generated" else None
+                for source, context in zip(recipe.data, contexts, strict=True)
+            ],
+            "negatives": named(recipe.pipeline),
+            # a teacher's own collection is made of the examples; its stages and models are the same on the sources
+            "teacher": named(recipe.teacher and completed(recipe.teacher)),
+        }
+    )
 
 
 def found_models(recipe: Recipe, workspace: Workspace) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,25 +20,49 @@ if TYPE_CHECKING:
     from irkit.train.bi_encoder import BiEncoderOptions
 
 _PART = 512
+_DIGEST = "digest"
 
 
 def kept(
     folder: Path, key: Mapping[str, Any], make: Callable[[], dict[str, NDArray[Any]]]
 ) -> dict[str, NDArray[Any]]:
-    """Return arrays from the folder, or make and keep them there.
+    """Return arrays from the folder, or make and keep them there. A file that is not as it was written is made anew.
 
     Raises:
         ReportError: when they cannot be written.
     """
-    from safetensors.numpy import load_file, save_file
+    from safetensors.numpy import save_file
 
     path = folder / f"{fingerprint(dict(key))[:32]}.safetensors"
-    if path.is_file():
-        return dict(load_file(path))
-    made = make()
+    found = _intact(path)
+    if found is not None:
+        return found
+    made = {name: np.ascontiguousarray(each) for name, each in make().items()}
     with refusals_told(path), tensor_errors(), partial_of(path) as partial:
-        save_file({name: np.ascontiguousarray(each) for name, each in made.items()}, partial)
+        save_file(made, partial, {_DIGEST: _digest(made)})
     return made
+
+
+def _intact(path: Path) -> dict[str, NDArray[Any]] | None:
+    """Return the arrays of a file; None where it is missing, damaged, or says nothing of its content."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "np") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  no mapping
+            said = file.metadata() or {}
+    except (OSError, SafetensorError):
+        return None
+    return arrays if said.get(_DIGEST) == _digest(arrays) else None
+
+
+def _digest(arrays: Mapping[str, NDArray[Any]]) -> str:
+    """Return the SHA-256 of arrays with their names, shapes and types: safetensors has no checksum of its own."""
+    digest = hashlib.sha256()
+    for name, each in sorted(arrays.items()):
+        digest.update(f"{name} {each.shape} {each.dtype}\n".encode())
+        digest.update(each.data)
+    return digest.hexdigest()
 
 
 def frozen_vectors(
