@@ -84,6 +84,8 @@ class WholeWords(ABC):
     merge_weight: float
     _gate: Layer | None = None
     _mini: Layer | None = None
+    _unit = False
+    """Whether a word's length is its gate alone, queries' words included; not so in the published models."""
 
     def vectors(self, texts: Sequence[str], side: Side) -> Vectors:
         """Return the [CLS] vector of each text, ``float32[n, dim]``, not normalised.
@@ -141,9 +143,11 @@ class WholeWords(ABC):
     ) -> tuple[NDArray[np.uint32], Vectors]:
         """Average the pieces of each word, then gate and compress the words (steps 2 to 4)."""
         ids, vectors = pool_words(pieces, of_word)
-        if side == "document" and self._gate is not None:
+        if self._gate is not None and (side == "document" or self._unit):
             gates = np.maximum(_apply(self._gate, vectors), 0.0)
             kept = gates[:, 0] > 0
+            if self._unit:
+                vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
             ids, vectors = ids[kept], (vectors * gates)[kept]
         if self._mini is not None:
             vectors = _apply(self._mini, vectors)

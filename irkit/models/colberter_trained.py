@@ -4,6 +4,9 @@ Three things differ from the published model, because a bi-encoder is a better s
 come from the base model's own, however it pools, and not from [CLS]. Token vectors have length 1 before they are compressed, as
 late interaction over a bi-encoder compares them. Whole words are those of :mod:`irkit.models.words`. Gates, compressors and the
 score are ColBERTer's (:mod:`irkit.models.colberter`), under the published names of its weights.
+
+A fourth may: with ``normalise`` a word's vector is brought to length 1 before its gate, and a query's words are gated too. What is
+not normalised can be long with a small gate, so that L1 of the gates drops nothing; and a bi-encoder's stop words match anything.
 """
 
 from __future__ import annotations
@@ -45,13 +48,16 @@ class WordEncoder(WholeWords):
     Without heads words are the means of their pieces' vectors of length 1, and sentence vectors those of the bi-encoder.
     """
 
-    def __init__(self, encoder: Encoder, heads: Mapping[str, Tensor] | None = None) -> None:
+    def __init__(
+        self, encoder: Encoder, heads: Mapping[str, Tensor] | None = None, *, normalise: bool = False
+    ) -> None:
         """Put heads on an encoder.
 
         Args:
             encoder: a bi-encoder.
             heads: ``compressor``, ``compressor_retrieval`` and ``stop_word_reducer``, each a weight and a bias, and
                 ``score_merger``, float32; none unless given.
+            normalise: whether words have length 1 before their gates, which queries' words have too.
         """
         self._encoder, self._heads = encoder, {k: v.to(encoder.device) for k, v in (heads or {}).items()}
         self._word_ids = WordIds(encoder.loaded.tokenizer, encoder.name)
@@ -61,7 +67,7 @@ class WordEncoder(WholeWords):
             self.dim, self.token_dim = (len(heads[f"{name}.bias"]) for name in (RETRIEVAL, COMPRESSOR))
             self.merge_weight = float(heads[MERGER].double().sigmoid())
             weight, bias = (heads[f"{GATE}.{part}"].cpu().double().numpy() for part in ("weight", "bias"))
-            self._gate = weight, bias
+            self._gate, self._unit = (weight, bias), normalise
 
     @classmethod
     def load(
@@ -87,7 +93,7 @@ class WordEncoder(WholeWords):
         arguments["prompts"] = {**asked, **given}
         encoder = Encoder(model, trust_remote_code=trust_remote_code, **arguments)
         _check(heads, {COMPRESSOR: encoder.token_dim, RETRIEVAL: encoder.dim}, model)
-        return cls(encoder, heads)
+        return cls(encoder, heads, normalise=bool(told.get("normalise", False)))
 
     def _run(self, texts: Sequence[str], side: Side) -> Iterator[tuple[NDArray[np.int64], Read]]:
         for rows, result in self._encoder.passes(texts, side, self._compressed):

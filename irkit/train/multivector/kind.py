@@ -94,10 +94,10 @@ class MultiVectorOptions(BiEncoderOptions):
             )
         if self.reduce is None and (idle := [name for name in _WORDS if name in given]):
             raise OptionError(f"without reduce there is no use of {', '.join(idle)}", "set reduce: words")
-        if self.reduce is not None and (
-            idle := [name for name in ("objective", "similarity") if name in given]
-        ):
-            raise OptionError(f"reduce: words makes no use of {', '.join(idle)}", "leave it out")
+        if self.reduce is not None and "similarity" in given:
+            raise OptionError("reduce: words makes no use of similarity", "leave it out")
+        if self.reduce is not None and self.objective == "xtr":
+            raise OptionError("reduce: words makes no use of objective: xtr", "leave it out, or take match")
         if self.rank is not None and self.dtype != "float32":
             raise OptionError(
                 "a model that is trained has float32", "set autocast: bfloat16 instead of dtype"
@@ -121,7 +121,7 @@ class MultiVectorKind(Kind):
             ModelError: when the encoder cannot be loaded, or has no token vectors.
         """
         from irkit.train.multivector.learners import FrozenTokens, TrainedTokens
-        from irkit.train.multivector.words import FrozenWords, TrainedWords
+        from irkit.train.multivector.word_learners import FrozenWords, TrainedWords
 
         options = cast(MultiVectorOptions, recipe.options)
         if options.distil is not None:

@@ -64,6 +64,18 @@ class Texts:
 
 
 @dataclass(frozen=True)
+class Pair:
+    """The same texts twice, row by row: by the vectors that heads make, and by those in all dimensions."""
+
+    short: Texts
+    wide: Texts
+
+    def take(self, numbers: Sequence[int]) -> Pair:
+        """Return some of the texts, in the order asked for."""
+        return Pair(self.short.take(numbers), self.wide.take(numbers))
+
+
+@dataclass(frozen=True)
 class Meetings:
     """For every query token and every document, the document's token that is nearest.
 
@@ -129,7 +141,7 @@ def xtr(asked: Texts, found: Texts, k_train: int) -> torch.Tensor:
     return _by_query(asked, products) / _by_query(asked, counted.to(products.dtype)).clamp_min(1)
 
 
-def match_loss(asked: Texts, found: Texts, wide: tuple[Texts, Texts]) -> torch.Tensor:
+def match_loss(asked: Pair, found: Pair) -> torch.Tensor:
     """Return how far short token vectors of a query are from finding in documents what the wide ones find.
 
     A query token's best product with a document, less the wide vectors' product of the same two tokens, is an error; so is that of
@@ -138,17 +150,16 @@ def match_loss(asked: Texts, found: Texts, wide: tuple[Texts, Texts]) -> torch.T
     tokens, of the pairs that the wide vectors find: the error of MaxSim. The formula is irkit's own.
 
     Args:
-        asked: one query, ``[T, dim]``, with gradient; with one token at least.
-        found: documents, likewise.
-        wide: the same query and documents, ``[T, hidden]``; vectors of length 1.
+        asked: one query, with one token at least: short ones, ``[T, dim]``, with gradient, and wide ones, ``[T, hidden]``.
+        found: documents, likewise; with one token at least.
     """
     import torch
 
     errors = []
-    for met in (meet(*wide), meet(asked, found)):
-        short, _ = _products(asked, found, met)
+    for met in (meet(asked.wide, found.wide), meet(asked.short, found.short)):
+        short, _ = _products(asked.short, found.short, met)
         with torch.no_grad():
-            right, _ = _products(*wide, met)
+            right, _ = _products(asked.wide, found.wide, met)
         errors.append(short - right)
     both, sums = torch.cat(errors, 1), errors[0].sum(0)
     return 100 * (both - both.mean(1, keepdim=True)).square().mean() + (sums - sums.mean()).square().mean()

@@ -18,7 +18,7 @@ from irkit.models.trained import HEAD, describe
 from irkit.train.candidates import Candidates
 from irkit.train.examples import Example, Examples
 from irkit.train.learner import HeldOut, Learner, Surroundings
-from irkit.train.multivector.late_interaction import Texts, match_loss, max_sim, mean_of_best, xtr
+from irkit.train.multivector.late_interaction import Pair, Texts, match_loss, max_sim, mean_of_best, xtr
 from irkit.train.recipe import Recipe, Training
 
 if TYPE_CHECKING:
@@ -91,19 +91,23 @@ class TokenLearner(Learner):
         return loss + sum(self._distilled(self.options.distil, each, rows, drawn) for each in matrices)
 
     def _matched(self, rows: Sequence[int], drawn: Candidates) -> torch.Tensor:
-        """Return the mean over the queries of what the head changes of their best products with their own documents."""
+        """Return the mean over the queries of what the heads change of their best products with their own documents."""
         import torch
 
-        wide = self.hidden(rows, "query"), self.hidden(drawn.documents, "document")
-        short = [Texts(self.headed(each.vectors), each.lengths) for each in wide]
+        asked, found, penalty = self.shortened(rows, drawn.documents)
         losses = [self.head.sum() * 0.0]  # a query without tokens finds nothing
         for place, own in enumerate(drawn.own):
-            if wide[0].lengths[place]:
-                (asked, found), of_wide = (
-                    (queries.take([place]), documents.take(own)) for queries, documents in (short, wide)
-                )
-                losses.append(match_loss(asked, found, of_wide))
-        return torch.stack(losses).sum() / len(rows)
+            if asked.short.lengths[place]:
+                losses.append(match_loss(asked.take([place]), found.take(own)))
+        return torch.stack(losses).sum() / len(rows) + penalty
+
+    def shortened(
+        self, rows: Sequence[int], numbers: Sequence[int]
+    ) -> tuple[Pair, Pair, torch.Tensor | float]:
+        """Return queries and documents, whose short vectors are to find what the wide ones find; and what is added to the loss."""
+        wide = self.hidden(rows, "query"), self.hidden(numbers, "document")
+        asked, found = (Pair(Texts(self.headed(each.vectors), each.lengths), each) for each in wide)
+        return asked, found, 0.0
 
     def _distilled(
         self, distil: Distil, scores: torch.Tensor, rows: Sequence[int], drawn: Candidates

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from irkit.train.learner import Surroundings
 if TYPE_CHECKING:
     from irkit.models.encoder import Side
     from irkit.models.opening import TextEncoder
+
+Number = TypeVar("Number", np.float16, np.uint32)
 
 _PART = 512
 """Texts a file: what a killed run loses at most."""
@@ -39,6 +41,7 @@ class TokenCache:
         identity: Mapping[str, Any],
         *,
         special: bool,
+        words: bool = False,
     ) -> None:
         """Encode what an earlier run did not.
 
@@ -49,8 +52,10 @@ class TokenCache:
             place: where they are kept: in the scratch folder, until training is over.
             identity: of the model and its options.
             special: whether special tokens count.
+            words: whether to keep along with the vectors of which words they are.
         """
         key = {"what": "token vectors", "side": side, "special": special, "texts": fingerprint(list(texts))}
+        key |= {"words": True} if words else {}
         self._folder = place.scratch / "tokens" / fingerprint({**key, **identity})[:32]
         self._folder.mkdir(parents=True, exist_ok=True)
         self.dim = encoder.token_dim
@@ -59,8 +64,10 @@ class TokenCache:
             for part, start in enumerate(range(0, len(texts), _PART)):
                 some = list(texts[start : start + _PART])
                 if not self._file(part, "lengths").is_file():
-                    made = encoder.tokens(some, side, special=special)
+                    made = encoder.tokens(some, side, special=special, words=words)
                     self._write(part, "vectors", made.vectors.astype(np.float16))
+                    if made.words is not None:
+                        self._write(part, "words", made.words)
                     self._write(part, "lengths", np.diff(made.offsets))  # last: the part is whole
                 lengths.append(np.fromfile(self._file(part, "lengths"), np.int64))
                 advance(len(some))
@@ -72,13 +79,19 @@ class TokenCache:
 
     def take(self, numbers: Sequence[int]) -> NDArray[np.float16]:
         """Return the vectors of some texts, one text after the other, ``float16[T, dim]``."""
-        parts = [np.zeros(0, np.float16)]
+        return self._read("vectors", np.float16, self.dim, numbers).reshape(-1, self.dim)
+
+    def words(self, numbers: Sequence[int]) -> NDArray[np.uint32]:
+        """Return which words they are, ``uint32[T]`` (see :mod:`irkit.models.words`), where that was kept."""
+        return self._read("words", np.uint32, 1, numbers)
+
+    def _read(self, what: str, dtype: type[Number], width: int, numbers: Sequence[int]) -> NDArray[Number]:
+        size = np.dtype(dtype).itemsize * width
+        parts = [np.zeros(0, dtype)]
         for number in numbers:
-            count, offset = int(self.lengths[number]) * self.dim, int(self._starts[number]) * self.dim * 2
-            parts.append(
-                np.fromfile(self._file(number // _PART, "vectors"), np.float16, count, offset=offset)
-            )
-        return np.concatenate(parts).reshape(-1, self.dim)
+            file, count, start = self._file(number // _PART, what), self.lengths[number], self._starts[number]
+            parts.append(np.fromfile(file, dtype, int(count) * width, offset=int(start) * size))
+        return np.concatenate(parts)
 
     def _file(self, part: int, what: str) -> Path:
         return self._folder / f"{part:06d}.{what}"

@@ -5,6 +5,10 @@ word's pieces, and the bi-encoder's sentence vectors: the compressors are linear
 
 The authors train with Margin-MSE against a teacher. Here the fused score and the sentence vectors alone each get the softmax
 cross-entropy of the other objectives, and the divergence from a teacher where there is one; the gates get the authors' L1.
+
+``objective: match`` learns from no label, but to keep what the stage ``colberter`` finds with the bi-encoder alone: what each word
+of a query meets among a document's whole words in all dimensions, without stop words, and the products of sentence vectors. There a
+word's vector is brought to length 1 before its gate, and a query's words are gated too, as those which they are to match.
 """
 
 from __future__ import annotations
@@ -14,18 +18,11 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-import numpy as np
-from numpy.typing import NDArray
-
 from irkit.core.flow import flow
 from irkit.models.trained import describe
-from irkit.train.bi_encoder import identity
 from irkit.train.multivector.late_interaction import Texts, max_sim, mean_of_best
 from irkit.train.multivector.learner import TokenLearner, principal
-from irkit.train.multivector.learners import TrainedTokens
-from irkit.train.multivector.tokens import TokenCache
 from irkit.train.recipe import Training
-from irkit.train.vectors import frozen_vectors
 
 if TYPE_CHECKING:
     import torch
@@ -34,10 +31,9 @@ if TYPE_CHECKING:
 
 Late: TypeAlias = "Callable[[Texts, Texts], torch.Tensor]"
 
-_SIDES: tuple[Side, ...] = ("query", "document")
 _SHARE = 0.8
 """Of the sentence vectors in the score, at first: what the stage takes for a model that learnt none."""
-_SAMPLE = 1024
+SAMPLE = 1024
 """Documents that the first compressor of sentence vectors is the PCA of."""
 
 
@@ -47,6 +43,11 @@ class WordHeads(TokenLearner):
     The compressors start as PCAs, scaled so that the mean square of their vectors' lengths is 1, the gates at 1, the weight of the
     sentence vectors at 0.8.
     """
+
+    @property
+    def unit(self) -> bool:
+        """Whether words have length 1 before their gates, which queries' words have too: what they are to match has it."""
+        return self.options.objective == "match"
 
     @abstractmethod
     def states(self, numbers: Sequence[int], side: Side) -> tuple[torch.Tensor, Texts]:
@@ -58,7 +59,7 @@ class WordHeads(TokenLearner):
 
         device, dim = self.place.device, self.options.dim
         words = super().first().to(device)
-        some = range(min(_SAMPLE, len(self.examples.documents)))
+        some = range(min(SAMPLE, len(self.examples.documents)))
         with torch.inference_mode():
             parts = [self.states(some[i : i + 64], "document") for i in range(0, len(some), 64)]
         sentences, found = torch.cat([part for part, _ in parts]), Texts.joined([part for _, part in parts])
@@ -102,20 +103,32 @@ class WordHeads(TokenLearner):
         return self._fused(asked[0] @ found[0].T, _words(mean_of_best, asked[1], found[1]))
 
     def reduced(self, numbers: Sequence[int], side: Side) -> tuple[torch.Tensor, Texts, torch.Tensor]:
-        """Return sentence vectors, ``[n, sentence_dim]``, words, and the gates of all words, ``[T]``; 1 for queries."""
+        """Return sentence vectors, ``[n, sentence_dim]``, words, and the gates of all words, ``[T]``; 1 for queries unless
+        :attr:`unit`.
+        """
         import torch
 
-        sentences, states = self.states(numbers, side)
+        whole, words, gates = self.through(*self.states(numbers, side), side)
+        stay = gates > 0
+        owner = torch.repeat_interleave(torch.arange(len(words), device=stay.device), words.lengths)
+        lengths = torch.zeros_like(words.lengths).index_add(0, owner, stay.to(torch.int64))
+        return whole, Texts(words.vectors[stay], lengths), gates
+
+    def through(
+        self, sentences: torch.Tensor, states: Texts, side: Side
+    ) -> tuple[torch.Tensor, Texts, torch.Tensor]:
+        """Return what :meth:`reduced` does, with the words that the gates drop: as zeros."""
+        import torch
+
         heads = self.heads
         whole = sentences @ heads["compressor_retrieval.weight"].T + heads["compressor_retrieval.bias"]
         vectors = states.vectors @ self.head.T + heads["compressor.bias"]
-        if side == "query":
-            return whole, Texts(vectors, states.lengths), vectors.new_ones(len(vectors))
         gates = torch.relu(vectors @ heads["stop_word_reducer.weight"][0] + heads["stop_word_reducer.bias"])
-        stay = gates > 0
-        owner = torch.repeat_interleave(torch.arange(len(states), device=stay.device), states.lengths)
-        lengths = torch.zeros_like(states.lengths).index_add(0, owner, stay.to(torch.int64))
-        return whole, Texts((vectors * gates[:, None])[stay], lengths), gates
+        if self.unit:
+            vectors = torch.nn.functional.normalize(vectors, dim=1)
+        elif side == "query":
+            return whole, Texts(vectors, states.lengths), vectors.new_ones(len(vectors))
+        return whole, Texts(vectors * gates[:, None], states.lengths), gates
 
     def _fused(self, whole: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
         """Return sigma(w) s + (1 - sigma(w)) r."""
@@ -164,6 +177,8 @@ class WordHeads(TokenLearner):
         named = ("dim", "sentence_dim", "rank", "max_length", "query_prompt", "document_prompt")
         told = {name: getattr(self.options, name) for name in named}
         options = {name: value for name, value in told.items() if value is not None}
+        if self.unit:
+            options["normalise"] = True
         describe(folder, "colberter", (self.model.name, self.model.fingerprint), options)
 
     def usage(self, name: str) -> str:
@@ -171,96 +186,11 @@ class WordHeads(TokenLearner):
         return f"- colberter: {flow({'model': name})}"
 
 
-class FrozenWords(WordHeads):
-    """The heads alone are trained, over words and sentence vectors that were worked out once."""
-
-    def prepare(self) -> None:
-        """Read all texts, or find what was read."""
-        import torch
-
-        from irkit.models.colberter_trained import WordEncoder
-
-        place, key = self.place, {**identity(self.options, self.model), "words": True}
-        plain: Any = WordEncoder(self.encoder)
-        texts = self.examples.texts()
-        self._words = {
-            side: TokenCache(plain, texts[side], side, place, key, special=True) for side in _SIDES
-        }
-        self._sentences = {
-            side: torch.from_numpy(frozen_vectors(plain, texts[side], side, False, place, key)).to(
-                place.device
-            )
-            for side in _SIDES
-        }
-
-    def states(self, numbers: Sequence[int], side: Side) -> tuple[torch.Tensor, Texts]:
-        """Return what was kept."""
-        import torch
-
-        kept, device, chosen = self._words[side], self.place.device, list(numbers)
-        vectors = torch.from_numpy(kept.take(chosen)).to(device).float()
-        words = Texts(vectors, torch.from_numpy(kept.lengths[chosen]).to(device))
-        return self._sentences[side][chosen], words
-
-    def lengths(self, numbers: Sequence[int]) -> NDArray[np.int64]:
-        """Return how many unique words documents have."""
-        return self._words["document"].lengths[list(numbers)]
-
-
-class TrainedWords(WordHeads, TrainedTokens):
-    """The transformer is trained too, through updates of low rank (LoRA)."""
-
-    def prepare(self) -> None:
-        """Put the updates in, and learn where the tokeniser begins words."""
-        from irkit.models.words import WordIds
-
-        super().prepare()
-        self._word_ids = WordIds(self.encoder.loaded.tokenizer, self.encoder.name)
-
-    def states(self, numbers: Sequence[int], side: Side) -> tuple[torch.Tensor, Texts]:
-        """Run the transformer."""
-        import torch
-
-        from irkit.models.colberter_trained import unit_states, words_of
-
-        sentences, words, order = [], [], []
-        for rows, batch, result in self.passes(numbers, side):
-            sentences.append(result["sentence_embedding"].float())
-            words.append(_merged(unit_states(result), words_of(self._word_ids, batch)))
-            order += rows
-        back = np.argsort(order).tolist()
-        return torch.cat(sentences)[back], Texts.joined(words).take(back)
-
-    def save(self, folder: Path, name: str, trained: Mapping[str, Any]) -> None:
-        """Write the heads, and the updates in peft's own files, in float16."""
-        super().save(folder, name, trained)
-        self.updates.save(folder, self.model.name)
-
-
 def _words(mean: Late, asked: Texts, found: Texts) -> torch.Tensor:
     """Return ``[Q, D]``: the sum over a query's words of the best product with a word of the document; 0 where that has none."""
     if not len(found.vectors):
         return asked.vectors.new_zeros(len(asked), len(found))
     return mean(asked, found) * asked.lengths[:, None]
-
-
-def _merged(vectors: torch.Tensor, words: NDArray[np.int64]) -> Texts:
-    """Average the vectors, ``[n, L, dim]``, of each text's unique words, in the order of their first occurrence; 0 is no word."""
-    import torch
-
-    texts, places = np.nonzero(words)
-    keys = texts << 32 | words[texts, places]
-    _, first, word = np.unique(keys, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    counts = np.bincount(rank[word], minlength=len(first))
-    lengths = np.bincount(texts[np.sort(first)], minlength=len(words))
-
-    def on(values: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(values).to(vectors.device)
-
-    pieces = vectors[on(texts), on(places)]
-    sums = pieces.new_zeros(len(first), pieces.shape[1]).index_add(0, on(rank[word]), pieces)
-    return Texts(sums / on(counts)[:, None], on(lengths))
 
 
 def _scaled(weight: torch.Tensor, vectors: torch.Tensor) -> torch.Tensor:

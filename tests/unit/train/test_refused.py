@@ -58,7 +58,7 @@ def test_token_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Fixed:
         token_dim = 2
 
-        def tokens(self, texts: list[str], side: str, *, special: bool) -> Any:
+        def tokens(self, texts: list[str], side: str, *, special: bool, words: bool) -> Any:
             from irkit.models.ragged import Ragged
 
             return Ragged(np.arange(len(texts) + 1), np.ones((len(texts), 2), np.float32))

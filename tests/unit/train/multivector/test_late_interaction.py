@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from irkit.train.losses import info_nce
 from irkit.train.multivector import late_interaction
-from irkit.train.multivector.late_interaction import Texts, match_loss, max_sim, mean_of_best, xtr
+from irkit.train.multivector.late_interaction import Pair, Texts, match_loss, max_sim, mean_of_best, xtr
 
 QUERIES, DOCUMENTS = (3, 1, 4), (5, 2, 7, 1)
 
@@ -168,7 +168,7 @@ def test_the_loss_of_a_match_is_its_formula() -> None:
         return Texts(torch.nn.functional.normalize(some.vectors @ head.T, dim=1), some.lengths)
 
     low = short(wide[0]), short(wide[1])
-    loss = match_loss(*low, wide)
+    loss = match_loss(*(Pair(few, all_) for few, all_ in zip(low, wide, strict=True)))
     errors = np.zeros((2, 3, 3))
     (asked,), (mine,) = split(wide[0]), split(low[0])
     for d, (found, lower) in enumerate(zip(split(wide[1]), split(low[1]), strict=True)):
@@ -186,4 +186,4 @@ def test_the_loss_of_a_match_is_its_formula() -> None:
 
 def test_a_match_with_all_dimensions_costs_nothing() -> None:
     query, documents = texts((3,), 0), texts((4, 1, 5), 1)
-    assert match_loss(query, documents, (query, documents)).item() == pytest.approx(0, abs=1e-12)
+    assert match_loss(Pair(query, query), Pair(documents, documents)).item() == pytest.approx(0, abs=1e-12)

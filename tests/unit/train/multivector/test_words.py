@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from toy_training import toy_examples, toy_recipe
+from toy_training import COLOURS, toy_examples, toy_recipe
 
 from irkit.core.errors import ModelError
 from irkit.core.fingerprint import file_sha256
@@ -22,21 +22,29 @@ from irkit.models.kinds import model_type
 from irkit.models.opening import open_encoder
 from irkit.models.resolve import resolve
 from irkit.models.trained import ADAPTER, ADAPTER_WEIGHTS, DESCRIPTION
+from irkit.models.words import word_id
 from irkit.pipeline.context import Runtime
+from irkit.stages.multivector import pruning
 from irkit.stages.multivector.colberter import Colberter
 from irkit.train.candidates import Candidates
 from irkit.train.distil import Distil
 from irkit.train.fit import Fitting, fit
 from irkit.train.learner import Surroundings, ndcg
 from irkit.train.multivector.kind import MultiVectorKind, MultiVectorOptions
-from irkit.train.multivector.words import WordHeads, _merged
+from irkit.train.multivector.late_interaction import max_sim
+from irkit.train.multivector.word_learners import _merged
+from irkit.train.multivector.words import WordHeads
 from irkit.train.recipe import Recipe
 
-RANKS = pytest.mark.parametrize("rank", [None, 2])
+WAYS = pytest.mark.parametrize(
+    "way", [{}, {"rank": 2}, {"objective": "match", "gate_l1": 0.0}], ids=["frozen", "lora", "match"]
+)
 
 
 def recipe(model: Path, **options: Any) -> Recipe:
-    given = MultiVectorOptions(model=str(model), dim=8, sentence_dim=12, reduce="words", **options)
+    given = MultiVectorOptions(
+        **{"model": str(model), "dim": 8, "sentence_dim": 12, "reduce": "words", **options}
+    )
     plain = toy_recipe(kind="multivector", options=None, training={"epochs": 6})
     return plain.model_copy(update={"options": given})
 
@@ -48,9 +56,9 @@ def learner(model: Path, folder: Path, examples: Any = None, **options: Any) -> 
     return found
 
 
-def shaken(model: Path, folder: Path, rank: int | None) -> WordHeads:
+def shaken(model: Path, folder: Path, **way: Any) -> WordHeads:
     """Return a learner with weights far from the first ones, whose gates drop words, saved in ``folder / "out"``."""
-    trained = learner(model, folder, rank=rank)
+    trained = learner(model, folder, **way)
     random = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for each in trained.weights.values():
@@ -81,13 +89,13 @@ def fused(model: WordEncoder, queries: list[str], documents: list[str]) -> np.nd
     return scores
 
 
-@RANKS
+@WAYS
 def test_it_learns_and_the_saved_model_scores_as_it_did(
-    tiny_encoder: Path, tmp_path: Path, rank: int | None
+    tiny_encoder: Path, tmp_path: Path, way: dict[str, Any]
 ) -> None:
     examples = toy_examples()
     how = Fitting(tmp_path / "out", tmp_path, Runtime("cpu", 1))
-    said = fit(recipe(tiny_encoder, rank=rank), examples, how)[""]
+    said = fit(recipe(tiny_encoder, **way), examples, how)[""]
     losses = list(said["losses"].values())
     assert losses[-1] < 0.9 * losses[0]
     assert said["validation"]["after"]["toy"] > said["validation"]["before"]["toy"]
@@ -100,9 +108,9 @@ def test_it_learns_and_the_saved_model_scores_as_it_did(
     assert sum(file.stat().st_size for file in (tmp_path / "out").iterdir()) < 100_000
 
 
-@RANKS
-def test_the_folder_gives_what_was_trained(tiny_encoder: Path, tmp_path: Path, rank: int | None) -> None:
-    trained = shaken(tiny_encoder, tmp_path, rank)
+@WAYS
+def test_the_folder_gives_what_was_trained(tiny_encoder: Path, tmp_path: Path, way: dict[str, Any]) -> None:
+    trained = shaken(tiny_encoder, tmp_path, **way)
     model, examples = opened(tmp_path / "out"), trained.examples
     assert (model.dim, model.token_dim) == (12, 8)
     texts = {"query": [each.text for each in examples.queries[:9]], "document": examples.documents[:9]}
@@ -120,17 +128,21 @@ def test_the_folder_gives_what_was_trained(tiny_encoder: Path, tmp_path: Path, r
     np.testing.assert_allclose(fused(model, texts["query"], texts["document"]), ours, atol=0.02)
     files = {file.name for file in (tmp_path / "out").iterdir()}
     assert files == {HEADS, DESCRIPTION} | (
-        {ADAPTER, ADAPTER_WEIGHTS, "README.md"} & files if rank else set()
+        {ADAPTER, ADAPTER_WEIGHTS, "README.md"} & files if "rank" in way else set()
     )
     assert json.loads((tmp_path / "out" / DESCRIPTION).read_text())["base"]["model"] == str(tiny_encoder)
     assert model_type(tmp_path / "out") == "ColBERTer"
 
 
-@RANKS
+@WAYS
 def test_the_stage_finds_by_name_what_was_trained(
-    tiny_encoder: Path, tmp_path: Path, make_context: Any, monkeypatch: pytest.MonkeyPatch, rank: int | None
+    tiny_encoder: Path,
+    tmp_path: Path,
+    make_context: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    way: dict[str, Any],
 ) -> None:
-    trained = shaken(tiny_encoder, tmp_path, rank)
+    trained = shaken(tiny_encoder, tmp_path, **way)
     shelf = tmp_path / "shipped"
     shelf.mkdir()
     (tmp_path / "out").rename(shelf / "tiny-words")
@@ -152,7 +164,7 @@ def test_the_stage_finds_by_name_what_was_trained(
 
 
 def test_batches_and_threads_change_nothing(tiny_encoder: Path, tmp_path: Path) -> None:
-    trained = shaken(tiny_encoder, tmp_path, 2)
+    trained = shaken(tiny_encoder, tmp_path, rank=2)
     texts = [*trained.examples.documents[:7], "", "one red cat " * 20]
     model = resolve(str(tmp_path / "out"))
     first = open_encoder(model, device="cpu").tokens(texts, "document", words=True)
@@ -214,15 +226,74 @@ def test_l1_closes_gates(tiny_encoder: Path, tmp_path: Path) -> None:
     assert slopes[1] - slopes[0] == pytest.approx(0.5, abs=1e-4)
 
 
-@RANKS
-def test_the_same_seed_gives_the_same_model(tiny_encoder: Path, tmp_path: Path, rank: int | None) -> None:
+@pytest.fixture
+def colours_are_stop_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = np.unique(np.array([word_id(colour.encode()) for colour in COLOURS], np.uint32))
+    monkeypatch.setattr(pruning, "stop_words", lambda: ids)
+
+
+@pytest.mark.usefixtures("colours_are_stop_words")
+def test_what_words_are_to_match_is_what_the_stage_compares(
+    tiny_encoder: Path, tmp_path: Path, make_context: Any
+) -> None:
+    """The wide vectors' MaxSim is the words' part of `colberter` with the encoder alone."""
+    mine = learner(tiny_encoder, tmp_path, objective="match")
+    asked, found, _ = mine.shortened(range(6), range(12))
+    documents, queries = mine.examples.documents[:12], mine.examples.queries[:6]
+    stage = Colberter(model=str(tiny_encoder), weight=0.0, k=12)
+    theirs = stage.search(
+        Queries.of([each.text for each in queries]), 12, stage.prepare(make_context(documents))
+    )
+    ours = (max_sim(asked.wide, found.wide) * asked.wide.lengths[:, None]).numpy()
+    assert [int((each.wide.vectors == 0).all(1).sum()) for each in (asked, found)] == [8, 6], (
+        "the prompt is red"
+    )
+    for query, (codes, scores) in enumerate(theirs):
+        np.testing.assert_allclose(scores, ours[query][codes], atol=2e-3)
+
+
+@pytest.mark.usefixtures("colours_are_stop_words")
+def test_gates_that_are_to_match_start_at_stop_words(tiny_encoder: Path, tmp_path: Path) -> None:
+    """They are numpy's least squares; the vectors of a tiny encoder hardly tell stop words from others."""
+    mine = learner(tiny_encoder, tmp_path, objective="match")
+    with torch.inference_mode():
+        words = mine.states(range(60), "document")[1].vectors @ mine.head.T
+    other = [float(word not in COLOURS) for text in mine.examples.documents for word in text.split()]
+    found = np.linalg.lstsq(np.c_[words.double().numpy(), np.ones(len(words))], np.array(other))[0]
+    kept = [mine.heads[f"stop_word_reducer.{name}"].detach().flatten() for name in ("weight", "bias")]
+    np.testing.assert_allclose(np.concatenate(kept), found, rtol=1e-4)
+
+
+def test_sentence_vectors_are_to_match_too(tiny_encoder: Path, tmp_path: Path) -> None:
+    """By their products, less what is the same for all documents, weighed as in the score against the words' error."""
+    mine = learner(tiny_encoder, tmp_path, objective="match", gate_l1=0.5)
+    rows, numbers = [0, 3, 5], [1, 4, 7, 2]
+    penalty = mine.shortened(rows, numbers)[2].detach()
+    (short_q, _, _), (short_d, _, gates) = mine.reduced(rows, "query"), mine.reduced(numbers, "document")
+    wide_q, wide_d = (mine.states(some, side)[0] for some, side in ((rows, "query"), (numbers, "document")))  # type: ignore[arg-type]
+    errors = (short_q @ short_d.T - wide_q @ wide_d.T).detach().double().numpy()
+    errors -= errors.mean(axis=1, keepdims=True)
+    expected = (0.8 / 0.2) ** 2 * np.mean(errors**2) + 0.5 * float(gates.detach().mean())
+    assert float(penalty) == pytest.approx(expected, rel=1e-4)
+
+
+def test_words_learn_to_match(tiny_encoder: Path, tmp_path: Path) -> None:
+    how = Fitting(tmp_path / "out", tmp_path, Runtime("cpu", 1))
+    said = fit(recipe(tiny_encoder, objective="match", gate_l1=0.0), toy_examples(), how)[""]
+    losses = list(said["losses"].values())
+    assert losses[-1] < 0.7 * losses[0]
+    assert opened(tmp_path / "out").token_dim == 8
+
+
+@WAYS
+def test_the_same_seed_gives_the_same_model(tiny_encoder: Path, tmp_path: Path, way: dict[str, Any]) -> None:
     for name in ("one", "two"):
         fit(
-            recipe(tiny_encoder, rank=rank),
+            recipe(tiny_encoder, **way),
             toy_examples(),
             Fitting(tmp_path / name, tmp_path, Runtime("cpu", 1)),
         )
-    for file in (HEADS, *([ADAPTER_WEIGHTS] if rank else [])):
+    for file in (HEADS, *([ADAPTER_WEIGHTS] if "rank" in way else [])):
         one, two = (file_sha256(tmp_path / name / file) for name in ("one", "two"))
         assert one == two
 
@@ -283,7 +354,7 @@ def test_gates_have_a_rate_of_their_own_and_matrices_alone_decay(tiny_encoder: P
 
 @pytest.mark.parametrize("lost", [HEADS, ADAPTER, ADAPTER_WEIGHTS])
 def test_a_missing_file_is_an_error(tiny_encoder: Path, tmp_path: Path, lost: str) -> None:
-    shaken(tiny_encoder, tmp_path, 2)
+    shaken(tiny_encoder, tmp_path, rank=2)
     (tmp_path / "out" / lost).unlink()
     with pytest.raises(ModelError, match=r"no heads|updates .* are missing|has no weights"):
         opened(tmp_path / "out")
@@ -292,7 +363,7 @@ def test_a_missing_file_is_an_error(tiny_encoder: Path, tmp_path: Path, lost: st
 def test_heads_that_do_not_fit_are_an_error(tiny_encoder: Path, tmp_path: Path) -> None:
     from safetensors.torch import load_file, save_file
 
-    shaken(tiny_encoder, tmp_path, None)
+    shaken(tiny_encoder, tmp_path)
     file = tmp_path / "out" / HEADS
     heads = load_file(file)
     for wrong in (
@@ -313,7 +384,7 @@ def test_heads_that_do_not_fit_are_an_error(tiny_encoder: Path, tmp_path: Path) 
 def test_another_base_is_an_error(tiny_encoder: Path, tmp_path: Path) -> None:
     base = tmp_path / "base"
     shutil.copytree(tiny_encoder, base)
-    shaken(base, tmp_path, None)
+    shaken(base, tmp_path)
     said = json.loads((tmp_path / "out" / DESCRIPTION).read_text())
     (base / "new.json").write_text("{}")
     with pytest.raises(ModelError, match="trained on another"):
@@ -338,7 +409,7 @@ def test_texts_are_read_as_in_training(tiny_encoder: Path, tmp_path: Path) -> No
     ("options", "said"),
     [
         ({"reduce": "words", "similarity": "dot"}, "words makes no use of similarity"),
-        ({"reduce": "words", "objective": "xtr"}, "words makes no use of objective"),
+        ({"reduce": "words", "objective": "xtr"}, "words makes no use of objective: xtr"),
         ({"gate_l1": 0.2}, "without reduce there is no use of gate_l1"),
     ],
 )
