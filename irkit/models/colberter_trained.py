@@ -1,9 +1,10 @@
 """ColBERTer's heads on a bi-encoder: what ``irkit train`` makes, a small folder beside a base model that is named in it.
 
 Three things differ from the published model, because a bi-encoder is a better start than a language model. Sentence vectors
-come from the base model's own, however it pools, and not from [CLS]. Token vectors have length 1 before they are compressed, as
-late interaction over a bi-encoder compares them. Whole words are those of :mod:`irkit.models.words`. Gates, compressors and the
-score are ColBERTer's (:mod:`irkit.models.colberter`), under the published names of its weights.
+come from the base model's own, however it pools, and not from [CLS]; of length 1 where it compares them by the cosine. Token
+vectors have length 1 before they are compressed, as late interaction over a bi-encoder compares them. Whole words are those of
+:mod:`irkit.models.words`. Gates, compressors and the score are ColBERTer's (:mod:`irkit.models.colberter`), under the published
+names of its weights.
 
 A fourth may: with ``normalise`` a word's vector is brought to length 1 before its gate, and a query's words are gated too. What is
 not normalised can be long with a small gate, so that L1 of the gates drops nothing; and a bi-encoder's stop words match anything.
@@ -101,7 +102,7 @@ class WordEncoder(WholeWords):
             yield rows, Read(words, *(result[key].cpu().numpy() for key in ("sentences", "pieces")))
 
     def _compressed(self, features: Features, result: Features) -> Features:
-        pieces, sentences = unit_states(result), result["sentence_embedding"].float()
+        pieces, sentences = unit_states(result), sentences_of(self._encoder, result)
         return {
             **{key: features[key] for key in ("input_ids", "attention_mask")},
             "sentences": self._through(RETRIEVAL, sentences),
@@ -121,6 +122,16 @@ def words_of(word_ids: WordIds, read: Mapping[str, Any]) -> NDArray[np.int64]:
     """Return for every token of a batch the id of the whole word around it, ``int64[n, L]``; 0 for special tokens and padding."""
     ids, mask = (read[key].cpu().numpy() for key in ("input_ids", "attention_mask"))
     return np.where(mask > 0, word_ids(ids), 0).astype(np.int64)
+
+
+def sentences_of(encoder: Encoder, result: Mapping[str, Any]) -> Tensor:
+    """Return the sentence vectors of a bi-encoder's output, ``float32[n, dim]``, of length 1 where it is compared by the cosine:
+    compressed ones are compared by their product.
+    """
+    import torch
+
+    vectors = result["sentence_embedding"].float()
+    return torch.nn.functional.normalize(vectors, dim=-1) if encoder.similarity == "cosine" else vectors
 
 
 def unit_states(result: Mapping[str, Any]) -> Tensor:

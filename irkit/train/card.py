@@ -14,6 +14,11 @@ from irkit.train.examples import Examples
 from irkit.train.recipe import Recipe
 
 CARD = "README.md"
+_CHOSEN = {
+    "best": "The step was chosen on\n"
+    "them, with judged and generated queries of equal weight, so the scores of other queries are lower.",
+    "last": "They chose nothing:\nthe weights are those of the last step.",
+}
 _PACKAGES = ("irkit", "numpy", "peft", "safetensors", "sentence-transformers", "torch", "transformers")
 
 
@@ -29,9 +34,10 @@ def report(
     seconds: float,
     against: str,
     chance: Mapping[str, float],
+    keeps_last: bool,
 ) -> dict[str, Any]:
     """Return what there is to say about a training, as JSON values; ``against`` says what held-out queries were ranked against, and
-    ``chance`` what a random order of that scores, by task.
+    ``chance`` what a random order of that scores, by task, and ``keeps_last`` that held-out queries chose no step.
     """
     return {
         "name": recipe.name,
@@ -58,6 +64,7 @@ def report(
                 "after": examples.overall(standing.looks[str(standing.best_step)]),
             },
             "best_step": standing.best_step,
+            "kept": "last" if keeps_last else "best",
             **({"chance": dict(chance)} if chance else {}),
         },
         "steps": standing.step,
@@ -103,8 +110,7 @@ def card(said: Mapping[str, Any], usage: str) -> str:
         "",
         "## Held-out queries",
         "",
-        f"nDCG@10 against {checked['metric'].partition(', against ')[2]}: to compare before and after. The step was chosen on",
-        "them, with judged and generated queries of equal weight, so the scores of other queries are lower.",
+        f"nDCG@10 against {checked['metric'].partition(', against ')[2]}: to compare before and after. {_CHOSEN[checked['kept']]}",
         "",
         *_held_out(checked),
         "",

@@ -179,6 +179,7 @@ def _one(
         seconds,
         learner.against,
         learner.chance(),
+        learner.keeps_last,
     )
     path = _path(folder, place.base)
     usage = learner.usage(path)

@@ -55,10 +55,13 @@ class Learner(ABC):
     Attributes:
         weights: what is trained, by name; a learner of a whole module has its own :meth:`state` and :meth:`load` instead.
         looked: set by the loop; told by a slow :meth:`validate` how many more held-out queries it has ranked.
+        keeps_last: whether the weights of the last step are what is kept, and not those that were best on the held-out queries:
+            where their labels are not what is learnt.
     """
 
     weights: Mapping[str, torch.Tensor]
     looked: Advance = staticmethod(lambda n, /: None)
+    keeps_last: bool = False
 
     @abstractmethod
     def groups(self, training: Training) -> list[dict[str, Any]]:

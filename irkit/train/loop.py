@@ -48,9 +48,9 @@ def train(
     label: str,
     key: str,
 ) -> Standing:
-    """Train, and leave the learner with the weights that were best on the held-out queries.
+    """Train, and leave the learner with the weights that were best on the held-out queries, or with the last where it keeps these.
 
-    The untrained weights are looked at too: where training does not help, they are what is kept, and the report says so.
+    The untrained weights are looked at too: where training does not help, they are the best, and the report says so.
 
     Args:
         learner: what is trained.
@@ -90,7 +90,7 @@ def train(
         if found is None:
             best = _copied(learner.state())
             _look(standing, learner, examples, seen)
-            progress.say(f"{label}: {_told(standing, examples)}")
+            progress.say(f"{label}: {_told(standing, examples, learner.keeps_last)}")
             saved = keep()
         else:
             tensors = found[1]
@@ -109,7 +109,7 @@ def train(
                     if _look(standing, learner, examples, seen):
                         best = _copied(learner.state())
                     standing.stopped = standing.stale >= recipe.validation.patience and standing.step < steps
-                    progress.say(f"{label}: {_told(standing, examples)}")
+                    progress.say(f"{label}: {_told(standing, examples, learner.keeps_last)}")
                 standing.seconds = time.perf_counter() - began
                 due = time.monotonic() - saved >= CHECKPOINT_SECONDS
                 if looked or due or standing.step % training.checkpoint == 0:
@@ -190,7 +190,9 @@ def _step(
 
 
 def _look(standing: Standing, learner: Learner, examples: Examples, seen: Advance) -> bool:
-    """Note the scores of a look; return whether they are the best so far, judged and generated queries together."""
+    """Note the scores of a look; return whether its weights are to be kept: the best so far, judged and generated queries together,
+    or the last.
+    """
     told: list[int] = []
 
     def looked(n: int, /) -> None:
@@ -205,7 +207,7 @@ def _look(standing: Standing, learner: Learner, examples: Examples, seen: Advanc
         standing.losses[str(standing.step)] = standing.total / standing.counted
     standing.total, standing.counted = 0.0, 0
     score = examples.overall(scores)
-    better = score > standing.best
+    better = learner.keeps_last or score > standing.best
     if better:
         standing.best, standing.best_step = score, standing.step
     standing.stale = 0 if better else standing.stale + 1
@@ -218,12 +220,13 @@ def _few(steps: int, every: int) -> str:
     return f"\n{hint}" if 0 < steps < every else ""
 
 
-def _told(standing: Standing, examples: Examples) -> str:
+def _told(standing: Standing, examples: Examples, keeps_last: bool) -> str:
     """Return the last look in words."""
     at = str(standing.step)
     loss = f"loss {standing.losses[at]:.4f}, " if at in standing.losses else ""
     score = f"ndcg@10 of held-out queries {examples.overall(standing.looks[at]):.4f}"
-    return f"step {at}: {loss}{score}" + (", the best so far" if standing.best_step == standing.step else "")
+    best = standing.best_step == standing.step and not keeps_last
+    return f"step {at}: {loss}{score}" + (", the best so far" if best else "")
 
 
 def _copied(state: Mapping[str, torch.Tensor]) -> dict[str, Any]:

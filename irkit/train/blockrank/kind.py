@@ -64,9 +64,10 @@ class BlockRankTraining(BaseModel):
 
     @model_validator(mode="after")
     def _case_is_of_use(self) -> Self:
-        if self.lowercase is True and self.change_case:
+        if self.lowercase is not False and self.change_case:
             raise OptionError(
-                "where all is read in lower case, change_case changes nothing", "leave one of them out"
+                f"lowercase: {str(self.lowercase).lower()} undoes what change_case draws",
+                "leave one of them out",
             )
         return self
 

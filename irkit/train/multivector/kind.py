@@ -7,11 +7,13 @@ PCA of document tokens. The transformer is frozen (its token vectors are worked 
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, Self, cast
 
 from pydantic import BaseModel, Field, PositiveFloat, PositiveInt, model_validator
 
 from irkit.core.errors import ConfigError
+from irkit.pipeline.graph import Problems
 from irkit.pipeline.options import OptionError
 from irkit.pipeline.stage import EXECUTION
 from irkit.train.bi_encoder import BiEncoderOptions, open_bi_encoder
@@ -33,7 +35,8 @@ class MultiVectorOptions(BiEncoderOptions):
     objective: Literal["contrastive", "xtr", "match"] = "contrastive"
     """``contrastive``: every query's MaxSim against all documents of the batch; ``xtr``: only document tokens count that a query
     token retrieves from among all of the batch. ``match``, of a frozen transformer, learns from no label: what a query
-    token finds in its query's own documents is to be what it finds there by all dimensions."""
+    token (with ``reduce``, a word that is no stop word) finds in its query's own documents is to be what it finds there by all
+    dimensions."""
     k_train: PositiveInt = 256
     """With ``xtr``, how many document tokens a query token retrieves."""
     k_share: float = Field(0.05, gt=0, le=1)
@@ -138,6 +141,16 @@ class MultiVectorKind(Kind):
         )
         kind = frozen if options.rank is None else lora
         return kind(recipe, examples, place, encoder, model)
+
+    @classmethod
+    def check(cls, recipe: Recipe, base: Path | None) -> Problems:
+        """Return also that a query with one document has nothing to match."""
+        found = super().check(recipe, base)
+        if cast(MultiVectorOptions, recipe.options).objective == "match" and recipe.training.group < 2:
+            hint = "training: {group: 16}, and negatives: {pipeline: [bm25: {k: 50}]}"
+            message = "objective: match compares what is found in several documents of a query"
+            found.append((("training", "group"), message, hint))
+        return found
 
     @classmethod
     def reads(cls, options: BaseModel, place: Surroundings) -> str:

@@ -43,6 +43,7 @@ class TokenLearner(Learner):
         self.recipe, self.examples, self.place = recipe, examples, place
         self.encoder, self.model = encoder, model
         self.options = cast("MultiVectorOptions", recipe.options)
+        self.keeps_last = self.options.objective == "match"
         self._teacher = [_teacher(query) for query in examples.queries] if self.options.distil else []
         self.pool = _pool(examples, self.options.pool)
         self._held = HeldOut(examples, self.pool)
@@ -95,10 +96,13 @@ class TokenLearner(Learner):
         import torch
 
         asked, found, penalty = self.shortened(rows, drawn.documents)
-        losses = [self.head.sum() * 0.0]  # a query without tokens finds nothing
+        losses = [self.head.sum() * 0.0]
         for place, own in enumerate(drawn.own):
-            if asked.short.lengths[place]:
-                losses.append(match_loss(asked.take([place]), found.take(own)))
+            some = [
+                number for number in own if found.short.lengths[number]
+            ]  # where there are no tokens, nothing is found
+            if some and asked.short.lengths[place]:
+                losses.append(match_loss(asked.take([place]), found.take(some)))
         return torch.stack(losses).sum() / len(rows) + penalty
 
     def shortened(

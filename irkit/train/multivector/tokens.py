@@ -63,12 +63,14 @@ class TokenCache:
         with place.progress.task(f"tokens, {side} side", len(texts)) as advance:
             for part, start in enumerate(range(0, len(texts), _PART)):
                 some = list(texts[start : start + _PART])
-                if not self._file(part, "lengths").is_file():
+                if not self._is_whole(part, len(some), words):
                     made = encoder.tokens(some, side, special=special, words=words)
                     self._write(part, "vectors", made.vectors.astype(np.float16))
                     if made.words is not None:
                         self._write(part, "words", made.words)
-                    self._write(part, "lengths", np.diff(made.offsets))  # last: the part is whole
+                    self._write(
+                        part, "lengths", np.diff(made.offsets)
+                    )  # last: what a killed run leaves has none
                 lengths.append(np.fromfile(self._file(part, "lengths"), np.int64))
                 advance(len(some))
         self.lengths: NDArray[np.int64] = np.concatenate(lengths)
@@ -92,6 +94,17 @@ class TokenCache:
             file, count, start = self._file(number // _PART, what), self.lengths[number], self._starts[number]
             parts.append(np.fromfile(file, dtype, int(count) * width, offset=int(start) * size))
         return np.concatenate(parts)
+
+    def _is_whole(self, part: int, texts: int, words: bool) -> bool:
+        """Whether a part is there, and its files are as long as they say: a file that was cut since is written anew."""
+        file = self._file(part, "lengths")
+        lengths = np.fromfile(file, np.int64) if file.is_file() else np.zeros(0, np.int64)
+        sizes = {"vectors": 2 * self.dim, **({"words": 4} if words else {})}
+        files = {what: self._file(part, what) for what in sizes}
+        return len(lengths) == texts and all(
+            file.is_file() and file.stat().st_size == lengths.sum() * sizes[what]
+            for what, file in files.items()
+        )
 
     def _file(self, part: int, what: str) -> Path:
         return self._folder / f"{part:06d}.{what}"

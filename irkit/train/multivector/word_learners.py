@@ -67,9 +67,11 @@ class FrozenWords(WordHeads):
             some = range(min(SAMPLE, len(self.examples.documents)))
             with torch.inference_mode():
                 _, words = self.states(some, "document")
-                vectors = (words.vectors @ weights.T).double()
+                vectors = (
+                    (words.vectors @ weights.T).double().cpu()
+                )  # CUDA's solver takes no vectors that depend on each other
                 ones = vectors.new_ones(len(vectors), 1)
-                wanted = self._content(some, "document", words)[:, None].double()
+                wanted = self._content(some, "document", words)[:, None].double().cpu()
                 *weight, bias = (
                     torch.linalg.lstsq(torch.cat([vectors, ones], 1), wanted).solution[:, 0].tolist()
                 )
@@ -79,15 +81,15 @@ class FrozenWords(WordHeads):
 
     def shortened(self, rows: Sequence[int], numbers: Sequence[int]) -> tuple[Pair, Pair, torch.Tensor]:
         """Return the words; wide vectors are of length 1, those of stop words 0, which nothing finds. What is added are L1 of the
-        gates, and the mean square error of the products of sentence vectors, of which the mean over the documents changes no
-        ranking: times the square of their weight in the score, where that of the words' errors is 1.
+        documents' gates, and the mean square error of the products of sentence vectors, less its mean over the documents, which
+        changes no ranking: times the square of their weight in the score, where that of the words' errors is 1.
         """
         from torch.nn.functional import normalize
 
         pairs, sentences = [], []
         for side, some in zip(_SIDES, (rows, numbers), strict=True):
             wide, states = self.states(some, side)
-            whole, words, gates = self.through(wide, states, side)
+            whole, words, gates = self.through(wide, states, side)  # documents come last: L1 is of theirs
             unit = normalize(states.vectors, dim=1) * self._content(some, side, states)[:, None]
             pairs.append(Pair(words, Texts(unit, states.lengths)))
             sentences.append((whole, wide))
@@ -96,7 +98,7 @@ class FrozenWords(WordHeads):
         errors = short - right
         share = self.heads["score_merger"].detach().sigmoid()
         squares = (errors - errors.mean(1, keepdim=True)).square().mean()
-        return asked, found, (share / (1 - share)) ** 2 * squares + self.options.gate_l1 * gates.mean()
+        return asked, found, (share / (1 - share)) ** 2 * squares + self.l1(gates)
 
     def _content(self, numbers: Sequence[int], side: Side, states: Texts) -> torch.Tensor:
         """Return which words the stage compares: ``bool[T]``, all but the stop words of texts that have others."""
@@ -129,11 +131,11 @@ class TrainedWords(WordHeads, TrainedTokens):
         """Run the transformer."""
         import torch
 
-        from irkit.models.colberter_trained import unit_states, words_of
+        from irkit.models.colberter_trained import sentences_of, unit_states, words_of
 
         sentences, words, order = [], [], []
         for rows, batch, result in self.passes(numbers, side):
-            sentences.append(result["sentence_embedding"].float())
+            sentences.append(sentences_of(self.encoder, result))
             words.append(_merged(unit_states(result), words_of(self._word_ids, batch)))
             order += rows
         back = np.argsort(order).tolist()

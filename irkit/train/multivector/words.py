@@ -92,7 +92,11 @@ class WordHeads(TokenLearner):
         of_query, asked, _ = self.reduced(rows, "query")
         of_document, found, gates = self.reduced(numbers, "document")
         whole, words = of_query @ of_document.T, _words(max_sim, asked, found)
-        return [self._fused(whole, words), whole], self.options.gate_l1 * gates.mean()
+        return [self._fused(whole, words), whole], self.l1(gates)
+
+    def l1(self, gates: torch.Tensor) -> torch.Tensor:
+        """Return what open gates cost: ``gate_l1`` times their mean, 0 without any."""
+        return self.options.gate_l1 * gates.sum() / max(1, len(gates))
 
     def encoded(self, numbers: Sequence[int], side: Side) -> tuple[torch.Tensor, Texts]:
         """Return sentence vectors and words."""

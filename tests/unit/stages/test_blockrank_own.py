@@ -212,9 +212,32 @@ def test_the_user_is_told_once_of_what_is_against_the_training(
     for _ in range(2):
         Icr(model="irkit/tiny", dtype="float32").prepare(context)
     assert len(told.said) == 2 and "irkit/tiny was trained for blockrank: this stage" in told.said[1]
+    BlockRank(model="irkit/tiny", dtype="float32", signal="answer", lowercase=False).prepare(context)
+    assert "irkit/tiny was trained with signal question, lowercase True" in told.said[2]
     assert BlockRank(model="irkit/tiny", layer=0).identity(context)["own"] == {
         name: value for name, value in OWN.items() if name != "layer"
     }
+
+
+def test_what_a_trained_model_does_not_say_it_learnt_as_irkit_has_it(
+    shipped: Callable[..., Path], base: Path, tmp_path: Path
+) -> None:
+    shipped({"layer": 1})
+    given = {"layout": "query-free", "signal": "question", "lowercase": "capitals", "layer": 1}
+    learnt = {"layout": "released", "signal": "answer", "lowercase": False}
+    assert BlockRank(model="irkit/tiny", **given).decided(tmp_path).against == learnt  # type: ignore[arg-type]
+    assert stage(base, **given).decided(tmp_path).against == {}
+
+
+@pytest.mark.parametrize("signal", ["answer", "question"])
+def test_the_tokens_that_are_decided_are_read(
+    base: Path, make_context: Callable[..., Context], signal: Any
+) -> None:
+    state = stage(base, signal=signal).prepare(make_context(DOCS))
+    asked = state.decided.question("q", QUERY, state.model, state.frame)
+    read = state.model.tokenizer.decode(asked.last[slice(*asked.read)].tolist()).lstrip()
+    assert read.startswith(QUERY) if signal == "question" else QUERY not in read
+    assert read.endswith("[")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 from irkit.train.vectors import kept
@@ -58,5 +59,17 @@ def test_damaged_arrays_are_made_anew(tmp_path: Path, damage: Callable[[bytes], 
 def test_arrays_under_other_names_or_shapes_are_other_arrays(tmp_path: Path) -> None:
     kept(tmp_path, {}, lambda: ARRAYS)
     (path,) = tmp_path.iterdir()
-    save_file({**load_file(path), "vectors": np.full((3, 2), 0.5)}, path)
-    assert kept(tmp_path, {}, lambda: ARRAYS)["vectors"].shape == (2, 3)
+    written, (said,) = load_file(path), {_metadata(path)}
+    shaped, renamed = (
+        {**written, "vectors": np.full((3, 2), 0.5)},
+        dict(zip(["a", "none", "vectors"], written.values(), strict=True)),
+    )
+    for other in (shaped, renamed):
+        save_file(other, path, {"digest": said})
+        found = kept(tmp_path, {}, lambda: ARRAYS)
+        assert found.keys() == ARRAYS.keys() and found["vectors"].shape == (2, 3)
+
+
+def _metadata(path: Path) -> str:
+    with safe_open(path, "np") as file:
+        return str(file.metadata()["digest"])

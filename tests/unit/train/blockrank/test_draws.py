@@ -110,10 +110,12 @@ def test_held_out_lists_do_not_change_their_case(lm: Path, model: CausalLM) -> N
         )
 
 
-def test_a_change_of_case_that_nobody_would_see_is_refused(lm: Path) -> None:
-    with pytest.raises(ConfigError, match="change_case changes nothing"):
-        recipe(lm, lowercase=True, change_case=0.3)
-    recipe(lm, lowercase="capitals", change_case=0.3)
+@pytest.mark.parametrize("lowercase", [True, "capitals"])
+def test_a_change_of_case_that_is_undone_is_refused(lm: Path, lowercase: Any) -> None:
+    with pytest.raises(
+        ConfigError, match=f"lowercase: {str(lowercase).lower()} undoes what change_case draws"
+    ):
+        recipe(lm, lowercase=lowercase, change_case=0.3)
 
 
 def test_ids_are_drawn_for_every_list(lm: Path, model: CausalLM) -> None:

@@ -73,7 +73,8 @@ def test_a_head_learns_and_what_is_saved_scores_as_it_did(
     said = fit(recipe, examples, how(tmp_path / "out"))[""]
     losses = list(said["losses"].values())
     assert losses[-1] < losses[0]
-    assert said["validation"]["after"]["toy"] >= said["validation"]["before"]["toy"]
+    if name != "match":  # which learns from no label
+        assert said["validation"]["after"]["toy"] >= said["validation"]["before"]["toy"]
     described = json.loads((tmp_path / "out" / "irkit_model.json").read_text())
     assert described["kind"] == "multivector" and described["base"]["model"] == str(tiny_encoder)
     assert described["options"]["dim"] == 8 and described["options"]["normalise"] is True
@@ -178,6 +179,48 @@ def test_kept_tokens_are_the_encoders_and_a_killed_run_keeps_whole_parts(
     for numbers in ([9, 0, 4, 0], list(range(10))):
         expected = np.concatenate([whole[number] for number in numbers])
         assert kept.take(numbers) == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("cut", ["vectors", "lengths", "words"])
+def test_a_part_that_was_cut_is_made_anew(tiny_encoder: Path, tmp_path: Path, cut: str) -> None:
+    encoder: Any = Encoder(resolve(str(tiny_encoder), tmp_path), device="cpu")
+    given: Any = (
+        encoder,
+        toy_examples().documents[:5],
+        "document",
+        Surroundings("cpu", tmp_path, tmp_path),
+        {},
+    )
+    first = TokenCache(*given, special=True, words=True)
+    (path,) = tmp_path.rglob(f"*.{cut}")
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-8])
+    again = TokenCache(*given, special=True, words=True)
+    assert path.read_bytes() == raw
+    assert np.array_equal(again.words(range(5)), first.words(range(5)))
+    plain = TokenCache(*given, special=True)
+    assert len(list(tmp_path.rglob("*.vectors"))) == 2 and len(list(tmp_path.rglob("*.words"))) == 1
+    assert np.array_equal(plain.take([3]), again.take([3]))
+
+
+def test_a_match_needs_several_documents_of_a_query() -> None:
+    with pytest.raises(ConfigError, match=r"(?s)match compares what is found in several documents"):
+        toy_recipe(kind="multivector", options={"objective": "match", "rank": None}, training={"group": 1})
+
+
+def test_a_match_keeps_its_last_weights(tiny_encoder: Path, tmp_path: Path) -> None:
+    """Held-out queries have labels, and it learns from none: they do not choose its step, nor end it early."""
+    recipe = heads(
+        tiny_encoder, VARIANTS["match"], training={"epochs": 4}, validation={"every": 2, "patience": 1}
+    )
+    said = fit(recipe, toy_examples(), how(tmp_path / "out"))[""]
+    assert said["validation"]["best_step"] == said["steps"] == 20 and not said["stopped_early"]
+    assert said["validation"]["kept"] == "last" and "outcome" not in said
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "They chose nothing:\nthe weights are those of the last step." in card
+    other = fit(heads(tiny_encoder, {}, training={"epochs": 1}), toy_examples(), how(tmp_path / "other"))[""]
+    assert other["validation"]["kept"] == "best"
+    assert "The step was chosen on" in (tmp_path / "other" / "README.md").read_text()
 
 
 def test_a_teacher_pulls_the_scores_towards_its_own(tiny_encoder: Path, tmp_path: Path) -> None:
