@@ -1,7 +1,7 @@
 """ColBERTer's reduction: what is left of a document's words, what it takes, and what it costs in quality.
 
     irkit train pipelines/train/multivector-words.yaml -o W
-    python eval/bench/word_reduction.py --collection SCIFACT NFCORPUS CRANFIELD --models W/free W/some W/few --work X
+    python eval/bench/word_reduction.py --collection SCIFACT NFCORPUS CRANFIELD --models irkit/minilm-words W/few W/labels --work X
 
 A row is a way to keep a collection, through the stages as they are shipped. `maxsim` over the encoder's tokens: as they are, and by
 PCA. `colberter` with the encoder alone (whole words without stop words, as they are and by PCA), and with the trained folders: all

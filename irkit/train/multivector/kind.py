@@ -53,7 +53,9 @@ class MultiVectorOptions(BiEncoderOptions):
     gate_l1: float = Field(0.05, ge=0)
     """With ``reduce``, what a mean gate of 1 costs: the greater, the more words are dropped."""
     gate_lr: PositiveFloat = 1e-2
-    """With ``reduce``, the learning rate of the gates and of the score's weight, numbers near 1 that have to move by as much."""
+    """With ``reduce``, the learning rate of the gates and of the score's weight, numbers near 1 that have to move by as much.
+    ``match`` leaves that weight alone.
+    """
     distil: Distil | None = None
     """Learn from a teacher's scores too; the recipe names the teacher."""
     rank: PositiveInt | None = None
