@@ -8,7 +8,8 @@ arXiv 2203.13088, section 3. In the order of the released model:
 3. documents only: the gate ``g = ReLU(stop_word_reducer(v))`` scales a word, ``v <- g v``, and drops it when ``g`` is 0;
 4. the Uni variant: ``mini_compressor`` reduces a word to one number.
 
-Nothing is normalised; vectors are compared by the dot product. Score = ``s <cls_q, cls_d> + (1 - s) MaxSim`` with
+Of what was published nothing is normalised (of irkit's own heads, :mod:`irkit.models.colberter_trained` says what is); vectors are
+compared by the dot product. Score = ``s <cls_q, cls_d> + (1 - s) MaxSim`` with
 ``s = sigmoid(score_merger)``.
 """
 

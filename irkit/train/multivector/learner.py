@@ -100,7 +100,7 @@ class TokenLearner(Learner):
         for place, own in enumerate(drawn.own):
             some = [
                 number for number in own if found.short.lengths[number]
-            ]  # where there are no tokens, nothing is found
+            ]  # a text without tokens finds nothing
             if some and asked.short.lengths[place]:
                 losses.append(match_loss(asked.take([place]), found.take(some)))
         return torch.stack(losses).sum() / len(rows) + penalty
