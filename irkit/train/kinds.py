@@ -13,6 +13,7 @@ from pydantic import BaseModel
 
 from irkit.core.errors import ConfigError, ModelError, nearest
 from irkit.models.resolve import ResolvedModel, find, resolve
+from irkit.models.trained import read_trained
 from irkit.pipeline.graph import Problems
 
 if TYPE_CHECKING:
@@ -90,9 +91,16 @@ class Kind(ABC):
             found.append((("options", "distil"), "there is no teacher to learn from", hint))
         for option, name in cls.named(recipe.options).items() if base else ():
             try:
-                find(name, base)
+                folder = find(name, base)
+                trained = read_trained(folder) if folder is not None else None
             except ModelError as error:
                 found += [(("options", option), each.message, each.hint) for each in error.problems]
+            else:
+                if trained is not None and trained.kind is not None and trained.base is not None:
+                    message = (
+                        f"{name} was trained itself, on top of {trained.base}: it cannot be trained further"
+                    )
+                    found.append((("options", option), message, f"train on {trained.base}"))
         return found
 
     @classmethod

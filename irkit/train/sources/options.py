@@ -79,12 +79,20 @@ class DataSource(BaseModel):
         """Check what cannot be seen from one option alone.
 
         Raises:
-            ConfigError: for a number that cannot be, for judged queries with ``exclude``, and for options of another task.
+            ConfigError: for a number that cannot be, for judged queries with ``exclude`` or of no split, and for options of another
+                task.
         """
         _ = self.made
         if self.exclude and self.task == "queries":
             hint = "leave exclude out, or generate queries: task: keyword"
             raise ConfigError.of("judged queries are taken as they are", where="exclude", hint=hint)
+        local = self.collection if isinstance(self.collection, LocalSpec) else None
+        if self.task == "queries" and local and local.path and "split" not in local.model_fields_set:
+            # what is measured on is called test, and is the default everywhere else
+            hint = f"collection: {{path: {local.path}, split: train}}"
+            raise ConfigError.of(
+                "say which split's judgements are learned from", where="collection", hint=hint
+            )
         fields = type(self).model_fields
         for name in _WRITTEN if self.task != "generated" else ():
             if getattr(self, name) != fields[name].default:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from adapting import describe
 
 from irkit.config.yaml import parse_yaml
 from irkit.core.errors import ConfigError
@@ -68,6 +69,31 @@ def test_each_is_said_once_with_its_line(base: Path, old: str, new: str, line: i
     assert old in GOOD
     found = problems(GOOD.replace(old, new), base)
     assert len(found) == 1 and found[0][0] == line and message in found[0][1], found
+
+
+def test_a_model_that_was_trained_is_not_trained_further(base: Path) -> None:
+    """What irkit carries, and folders of one's own."""
+    describe(base / "mine", "blockrank", ("smollm2", "0" * 64), {})
+    for name, on in (
+        ("irkit/smollm2-blockrank", "smollm2"),
+        ("./mine", "smollm2"),
+        ("irkit/minilm-words", "minilm"),
+    ):
+        ((line, said),) = problems(GOOD.replace("model: tiny", f"model: {name}"), base)
+        assert line == 9
+        assert f"{name} was trained itself, on top of {on}: it cannot be trained further" in said
+    describe(base / "whole", "blockrank", None, {})
+    (base / "whole" / "config.json").write_text('{"num_hidden_layers": 4}')
+    assert read(GOOD.replace("model: tiny", "model: ./whole"), base).options.model == "./whole"
+
+
+def test_a_folder_to_learn_from_has_a_split(base: Path) -> None:
+    """Elsewhere it is test unless said otherwise."""
+    for said in ("{path: ours}", "{path: ours, name: mine}"):
+        ((line, message),) = problems(GOOD.replace("irkit/limit-small", f"collection: {said}"), base)
+        assert line == 4 and "say which split's judgements are learned from" in message
+    for source in ("{path: ours, split: test}", "{path: ours}, task: title"):
+        read(GOOD.replace("- irkit/limit-small", f"- {{collection: {source}}}"), base)
 
 
 def test_a_model_is_looked_for_in_a_workspace_only() -> None:
