@@ -15,6 +15,7 @@ A stage is a function of its options here: ``irkit.bm25``, ``irkit.dense``, ``ir
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import version
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
     from irkit.pipeline.stage import Stage
 
 __version__ = version("irkit")
+
+# On some of Intel's processors MKL adds up products in an order that the number of threads decides, unless it is told before its
+# first one; it costs nothing that could be measured. irkit's vectors are the same bits for any number (irkit.models.batching).
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 _HOMES = {
     "run": "irkit.api.run",

@@ -3,7 +3,8 @@
 A batch is usually padded to its longest member, so the arithmetic of a text, and with it the last bits of
 its vector, depends on its companions. Here every input is padded to a width that only its own length decides
 (the next multiple of 16 tokens), and only inputs of one width share a batch. On the CPU the outputs are then
-bit-identical for every batch size, order and number of threads (a test measures it); on an accelerator the
+bit-identical for every batch size, order and number of threads (a test measures it; of MKL it takes ``MKL_CBWR``, which
+:mod:`irkit` sets); on an accelerator the
 matrix library may choose another kernel for another batch size: on an H200 that moved MiniLM's unit vectors by
 at most 5e-7 in float32; in bfloat16 they stayed within 2e-2 of the float32 ones (``eval/bench/gpu_dense.py``).
 """
