@@ -177,9 +177,8 @@ class BlockRankOptions(LanguageModelOptions, Stage):
         said = own_options(self.model, workspace, ask=True) or {}
         decided = self._checked(self._filled(self._own(said)))
         plain = {name: getattr(Decided(), name) for name in ("layout", "signal", "lowercase")}
-        learnt: dict[str, Any] = (
-            {**plain, **said} if said else {}
-        )  # irkit's own where a trained model says nothing
+        # what a trained model does not say it learnt as irkit has it
+        learnt: dict[str, Any] = {**plain, **said} if said else {}
         given = {name: getattr(self, name) for name in ("layout", "signal", "lowercase", "layer")}
         firm = [name for name, value in given.items() if value is not None and learnt.get(name) is not None]
         return replace(decided, against={name: learnt[name] for name in firm if learnt[name] != given[name]})

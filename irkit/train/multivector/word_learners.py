@@ -67,9 +67,8 @@ class FrozenWords(WordHeads):
             some = range(min(SAMPLE, len(self.examples.documents)))
             with torch.inference_mode():
                 _, words = self.states(some, "document")
-                vectors = (
-                    (words.vectors @ weights.T).double().cpu()
-                )  # CUDA's solver takes no vectors that depend on each other
+                # on the CPU: CUDA's solver takes no vectors that depend on each other
+                vectors = (words.vectors @ weights.T).double().cpu()
                 ones = vectors.new_ones(len(vectors), 1)
                 wanted = self._content(some, "document", words)[:, None].double().cpu()
                 *weight, bias = (
